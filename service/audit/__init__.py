@@ -1,0 +1,1 @@
+"""The audit record: no record, no token."""

@@ -1,0 +1,1 @@
+"""What is known of Gigya: signing, opening, calling."""

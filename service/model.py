@@ -1,0 +1,134 @@
+"""The nouns of a release: who asks, for what, and what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NewType
+
+from service.secret import Secret
+
+CallerName = NewType("CallerName", str)
+SiteName = NewType("SiteName", str)
+ProviderName = NewType("ProviderName", str)
+Uid = NewType("Uid", str)
+
+
+class Field(StrEnum):
+    """The fields of Gigya's session info that a grant can name, under Gigya's names."""
+
+    AUTH_TOKEN = "authToken"  # noqa: S105  # a field's name
+    TOKEN_SECRET = "tokenSecret"  # noqa: S105  # a field's name
+    TOKEN_EXPIRATION = "tokenExpiration"  # noqa: S105  # a field's name
+    SESSION_HANDLE = "sessionHandle"
+    SESSION_EXPIRATION = "sessionExpiration"
+    PROVIDER_UID = "providerUID"
+
+
+GRANTABLE: Final = (
+    Field.AUTH_TOKEN,
+    Field.TOKEN_SECRET,
+    Field.SESSION_HANDLE,
+    Field.PROVIDER_UID,
+)
+"""What a grant may list; the two expiries follow the field whose life they tell."""
+
+FOLLOWS: Final[Mapping[Field, Field]] = {
+    Field.TOKEN_EXPIRATION: Field.AUTH_TOKEN,
+    Field.SESSION_EXPIRATION: Field.SESSION_HANDLE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a credential proved: the authentication's name and the subject it vouches for."""
+
+    via: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An internal workload that asks us, as its credential proved it."""
+
+    name: CallerName
+    identity: Identity
+    namespace: str | None = None
+    pod: str | None = None
+    credential_expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UidSignature:
+    """Gigya's signature of a UID, as the user's browser received it (``timestamp_UID``)."""
+
+    timestamp: str
+    signature: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A well-formed request for provider tokens; nothing in it has been decided yet.
+
+    ``provider`` and ``fields`` are as asked: names are resolved by ``providers``.
+    ``min_ttl`` and ``max_age`` are seconds.
+    """
+
+    uid: Uid = field(repr=False)
+    provider: str
+    site: str | None = None
+    fields: tuple[str, ...] | None = None
+    min_ttl: int = 0
+    max_age: int | None = None
+    cid: str | None = field(default=None, repr=False)
+    context: Any = field(default=None, repr=False)
+    has_context: bool = False
+    verify_provider_uid: bool = False
+    uid_signature: UidSignature | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What the audit keeps of our calls to Gigya for one request, good or bad."""
+
+    error_code: int | None = None
+    call_id: str | None = None
+    attempts: int = 0
+    milliseconds: float = 0.0
+    cached: bool = False
+    key_slot: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Session:
+    """A provider session, decrypted: Gigya's fields under our names.
+
+    An absent or empty field of the reply is ``None``. Expiries are aware datetimes in UTC.
+    ``fetched_at`` is UNIX seconds. ``provider_uid_verified`` is ``None`` where no signature was
+    asked.
+    """
+
+    auth_token: Secret[str]
+    token_secret: Secret[str] | None = None
+    token_expires_at: datetime | None = None
+    session_handle: Secret[str] | None = None
+    session_expires_at: datetime | None = None
+    provider_uid: Secret[str] | None = None
+    provider_uid_verified: bool | None = None
+    fetched_at: float
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProviderTokens:
+    """A session under the provider's names, filtered for one caller.
+
+    ``tokens`` holds secrets and whole seconds left; ``released`` are Gigya's names of what it
+    holds, ``withheld`` and ``withheld_names`` what the reply held and policy refused.
+    """
+
+    tokens: Mapping[str, Secret[str] | int]
+    released: tuple[Field, ...]
+    withheld: tuple[Field, ...]
+    withheld_names: tuple[str, ...]
+    provider_uid: Secret[str] | None = None

@@ -1,0 +1,1 @@
+"""What keeps the service predictable when others are not."""

@@ -1,0 +1,1 @@
+"""The configuration file: shapes, and text to settings or all faults."""

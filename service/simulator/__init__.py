@@ -1,0 +1,1 @@
+"""A Gigya of our own, which shares no code with the rest."""
