@@ -88,6 +88,17 @@ class TokenRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionQuery:
+    """Which session to get from Gigya: everything that makes two calls the same call."""
+
+    site: SiteName
+    provider: ProviderName
+    uid: Uid = field(repr=False)
+    cid: str | None = field(default=None, repr=False)
+    sign_ids: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """What the audit keeps of our calls to Gigya for one request, good or bad."""
 
