@@ -8,7 +8,7 @@ DEEPEST: Final = 32
 
 
 class NotStrictJson(ValueError):
-    """The bytes are not one JSON document with one meaning; says why in words that quote nothing."""
+    """The bytes are not one JSON document with one meaning; says why, quoting nothing."""
 
 
 def loads(octets: bytes) -> Any:
