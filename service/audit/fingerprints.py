@@ -1,0 +1,100 @@
+"""Keyed fingerprints: what the audit record says about a UID or a token instead of the value."""
+
+import binascii
+import hmac
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from service.model import Uid
+from service.secret import Secret
+
+KEY_BYTES: Final = 32
+"""Octets of a new key, and the fewest that a key file may hold."""
+
+
+class BadAuditKey(ValueError):
+    """A key file does not hold an audit key; says why, quoting nothing."""
+
+
+class AuditKey:
+    """A key of the audit record: it fingerprints and chains, and cannot be read.
+
+    One file holds one key; UIDs, tokens and the chain each use a key derived from it, so that a
+    fingerprint of one kind says nothing about another.
+    """
+
+    __slots__ = ("_chain", "_token", "_uid", "id")
+
+    def __init__(self, octets: bytes) -> None:
+        if len(octets) < KEY_BYTES:
+            raise BadAuditKey(f"it holds fewer than {KEY_BYTES} octets")
+        self.id: str = hmac.digest(octets, b"audit key id", "sha256").hex()[:8]
+        """Eight hex digits that name the key in records."""
+        self._uid = hmac.digest(octets, b"audit uid", "sha256")
+        self._token = hmac.digest(octets, b"audit token", "sha256")
+        self._chain = hmac.digest(octets, b"audit chain", "sha256")
+
+    @classmethod
+    def from_file(cls, content: bytes) -> "AuditKey":
+        """Return the key in a file of base64 text; raises ``BadAuditKey``."""
+        try:
+            octets = b64decode(content.strip(), validate=True)
+        except binascii.Error:
+            octets = None
+        if octets is None:
+            raise BadAuditKey("it is not base64")
+        return cls(octets)
+
+    def of_uid(self, uid: Uid) -> str:
+        """Return the fingerprint of a UID, ``<key id>:<32 hex>``."""
+        return f"{self.id}:{_digest(self._uid, uid)}"
+
+    def of_token(self, token: Secret[str]) -> str:
+        """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
+        return f"{self.id}:{_digest(self._token, token.reveal())}"
+
+    def link(self, previous: bytes, octets: bytes) -> str:
+        """Return the chain's hash (64 hex) over a record and its predecessor's hash."""
+        return hmac.digest(self._chain, previous + octets, "sha256").hex()
+
+    def __repr__(self) -> str:
+        return f"AuditKey({self.id})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an audit key cannot be pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The audit keys, newest first: the newest writes, all of them search and verify."""
+
+    keys: tuple[AuditKey, ...]
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise BadAuditKey("there is no audit key")
+
+    @classmethod
+    def from_files(cls, contents: Sequence[bytes]) -> "Keyring":
+        """Return the keys of the files' contents, newest first; raises ``BadAuditKey``."""
+        return cls(tuple(map(AuditKey.from_file, contents)))
+
+    @property
+    def newest(self) -> AuditKey:
+        """The key that writes."""
+        return self.keys[0]
+
+    def find(self, key_id: str) -> AuditKey | None:
+        """Return the key of that id, or ``None``."""
+        return next((key for key in self.keys if key.id == key_id), None)
+
+
+def new_key(random: Callable[[int], bytes]) -> bytes:
+    """Return the content of a new key file: base64 of 32 random octets and a newline."""
+    return binascii.b2a_base64(random(KEY_BYTES))
+
+
+def _digest(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]

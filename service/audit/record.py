@@ -1,0 +1,164 @@
+"""What the audit says about one request: an allow-list of fields, and their canonical bytes."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+from service.audit.fingerprints import AuditKey
+from service.model import Caller, Exchange, Field, ProviderName, SiteName, Uid
+from service.secret import Secret
+
+RELEASED: Final = "released"
+"""The outcome of a release: authorised, recorded, about to be sent."""
+UNAVAILABLE: Final = "audit-unavailable"
+CANCELLED: Final = "cancelled"
+
+Commit = Callable[["Entry"], Awaitable[None]]
+
+
+async def _nowhere(entry: "Entry") -> None:
+    """Keep nothing: for an entry that no journal opened."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Entry:
+    """One request of the API port, filled as facts become known and committed once.
+
+    Its outcome is "internal-error" until proved otherwise. ``route`` is a route's template,
+    ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid`` and
+    ``tokens`` are fingerprinted at the commit and then dropped. ``opened_at`` is UNIX seconds,
+    ``started`` monotonic seconds.
+    """
+
+    audit_id: str
+    opened_at: float = 0.0
+    started: float = 0.0
+    route: str | None = None
+    method: str | None = None
+    peer: str | None = None
+    trace_id: str | None = None
+    caller: Caller | None = None
+    site: SiteName | None = None
+    provider: ProviderName | None = None
+    uid: Uid | None = field(default=None, repr=False)
+    asked: tuple[str, ...] = ()
+    released: tuple[Field, ...] = ()
+    withheld: tuple[Field, ...] = ()
+    names_released: tuple[str, ...] = ()
+    tokens: Mapping[str, Secret[str] | int] = field(default_factory=dict, repr=False)
+    decision: Literal["allow", "deny"] | None = None
+    rule: str | None = None
+    reason: str | None = None
+    would_deny: bool | None = None
+    outcome: str = "internal-error"
+    exchange: Exchange | None = None
+    token_expires_at: datetime | None = None
+    status: int | None = None
+    config_hash: str | None = None
+    build: str | None = None
+    commit_to: Commit = field(default=_nowhere, repr=False)
+    is_committed: bool = False
+
+    async def commit(self) -> None:
+        """Write the record; a second call does nothing.
+
+        For a release this is the gate: it raises ``AuditUnavailable`` unless the record was
+        accepted. For anything else it never raises.
+        """
+        if self.is_committed:
+            return
+        self.is_committed = True
+        try:
+            await self.commit_to(self)
+        finally:
+            self.uid = None
+            self.tokens = {}
+
+
+def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> dict[str, Any]:
+    """Return the record of ``entry``: only the members named here; absent what does not apply.
+
+    ``now`` is UNIX seconds, ``monotonic`` seconds on the clock that gave ``entry.started``.
+    """
+    members = {
+        "kind": "request",
+        "time": timestamp(now),
+        "audit_id": entry.audit_id,
+        "trace_id": entry.trace_id,
+        "received_at": timestamp(entry.opened_at),
+        "peer": entry.peer,
+        "method": entry.method,
+        "route": entry.route,
+        "caller": entry.caller and _caller(entry.caller),
+        "site": entry.site,
+        "provider": entry.provider,
+        "user": None if entry.uid is None else key.of_uid(entry.uid),
+        "asked": entry.asked,
+        "released": entry.released,
+        "withheld": entry.withheld,
+        "names_released": entry.names_released,
+        "tokens": _fingerprints(entry.tokens, key),
+        "decision": entry.decision,
+        "rule": entry.rule,
+        "reason": entry.reason,
+        "would_deny": entry.would_deny,
+        "outcome": entry.outcome,
+        "upstream": entry.exchange and _upstream(entry.exchange),
+        "key_slot": entry.exchange and entry.exchange.key_slot,
+        "token_expires_at": entry.token_expires_at and _moment(entry.token_expires_at),
+        "status": entry.status,
+        "milliseconds": round((monotonic - entry.started) * 1000, 3),
+        "build": entry.build,
+        "configuration": entry.config_hash,
+    }
+    return _present(members)
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """Return the one way to write ``record``: compact JSON in UTF-8, members in their order."""
+    return orjson.dumps(record)
+
+
+def timestamp(seconds: float) -> str:
+    """Return UNIX ``seconds`` as RFC 3339 in UTC with microseconds."""
+    return _moment(datetime.fromtimestamp(seconds, UTC))
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _caller(caller: Caller) -> dict[str, Any]:
+    expires = caller.credential_expires_at
+    members = {
+        "name": caller.name,
+        "authentication": caller.identity.via,
+        "subject": caller.identity.subject,
+        "namespace": caller.namespace,
+        "pod": caller.pod,
+        "credential_expires_at": expires and _moment(expires),
+    }
+    return _present(members)
+
+
+def _upstream(exchange: Exchange) -> dict[str, Any]:
+    members = {
+        "error_code": exchange.error_code,
+        "call_id": exchange.call_id,
+        "attempts": exchange.attempts,
+        "milliseconds": round(exchange.milliseconds, 3),
+        "cached": exchange.cached,
+    }
+    return _present(members)
+
+
+def _fingerprints(tokens: Mapping[str, Secret[str] | int], key: AuditKey) -> dict[str, str] | None:
+    found = {n: key.of_token(t) for n, t in tokens.items() if isinstance(t, Secret)}
+    return found or None
+
+
+def _present(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None and value != ()}
