@@ -1,0 +1,227 @@
+"""The only door out: one request, one capped answer by a deadline; the only user of httpx."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from service.deadline import Deadline
+
+OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
+"""Sent with each request: an encoded body could be a bomb, so none is asked for."""
+
+
+class OutboundError(Exception):
+    """A request that brought no usable answer; ``reason`` is a slug, ``sent`` is pessimistic."""
+
+    reason = "outbound"
+    sent = True
+    """Whether the request may have reached the peer."""
+
+
+class Unreachable(OutboundError):
+    """No connection, or one that was lost before an answer; ``reason`` says at which stage."""
+
+    def __init__(self, stage: str, *, sent: bool) -> None:
+        super().__init__(f"the peer cannot be reached: {stage}")
+        self.reason = stage
+        self.sent = sent
+
+
+class TimedOut(OutboundError):
+    """The deadline passed before the answer was complete."""
+
+    reason = "timeout"
+
+    def __init__(self, *, sent: bool = True) -> None:
+        super().__init__("the deadline passed")
+        self.sent = sent
+
+
+class TooLarge(OutboundError):
+    """The answer is over the cap."""
+
+    reason = "too-large"
+
+
+class EncodedBody(OutboundError):
+    """The answer is compressed or otherwise encoded, which was not asked for."""
+
+    reason = "encoded-body"
+
+
+class BrokenReply(OutboundError):
+    """What came is not HTTP, or broke off."""
+
+    reason = "broken-reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer, whatever its status; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Outbound:
+    """Requests to one peer over one transport.
+
+    ``cap`` is the largest body in octets; ``connect`` the seconds that a connection may take.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, *, cap: int = 65_536, connect: float = 3.0
+    ) -> None:
+        self._transport = transport
+        self._cap = cap
+        self._connect = connect
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        deadline: Deadline,
+    ) -> Answer:
+        """Return the peer's answer; never follows a redirect, keeps a cookie or tries again.
+
+        Raises the subclasses of ``OutboundError`` and nothing else; none holds what was sent.
+        """
+        trouble: OutboundError
+        try:
+            if deadline.is_past:
+                raise TimedOut(sent=False)
+            request = self._request(method, url, headers or {}, body, deadline)
+            async with asyncio.timeout(deadline.remaining()):
+                return await self._exchange(request)
+        except OutboundError as error:
+            trouble = error
+        except Exception as error:  # noqa: BLE001  # whatever a library raises may hold the request
+            trouble = _trouble(error)
+        raise trouble.with_traceback(None)
+
+    async def aclose(self) -> None:
+        """Close every connection to the peer."""
+        await self._transport.aclose()
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: Deadline,
+    ) -> httpx.Request:
+        connect = min(self._connect, deadline.remaining())
+        timeout = {"connect": connect, "pool": connect, "read": None, "write": None}
+        return httpx.Request(
+            method, url, headers={**OURS, **headers}, content=body, extensions={"timeout": timeout}
+        )
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        response = await self._transport.handle_async_request(request)
+        try:
+            headers = dict(response.headers.items())
+            if headers.get("content-encoding", "identity").strip().lower() != "identity":
+                raise EncodedBody
+            return Answer(
+                status=response.status_code, headers=headers, body=await self._read(response)
+            )
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self._cap:
+                raise TooLarge
+        return bytes(body)
+
+
+_STAGES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
+    ((aiohttp.ClientConnectorDNSError,), "name-not-found"),
+    ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx.ProxyError), "proxy"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
+    ((aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, httpx.PoolTimeout), "connect-timeout"),
+    ((aiohttp.ClientConnectorError, httpx.ConnectError), "refused"),
+    ((aiohttp.InvalidURL, httpx.InvalidURL, httpx.UnsupportedProtocol), "bad-url"),
+)
+"""Errors of the engine that come before a request is on its way, the narrowest first."""
+
+_BROKEN: Final = (
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientResponseError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+)
+
+
+def _trouble(error: Exception) -> OutboundError:
+    # httpx-aiohttp's translation is coarse (a reset becomes ConnectTimeout): judge by the cause.
+    root = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    for kinds, stage in _STAGES:
+        if isinstance(root, kinds):
+            return Unreachable(stage, sent=False)
+    if isinstance(root, _BROKEN):
+        return BrokenReply()
+    if isinstance(root, (TimeoutError, httpx.TimeoutException)):
+        return TimedOut()
+    return Unreachable("connection-lost", sent=True)
+
+
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Return how to verify a peer: TLS 1.2 or newer, against ``ca_file`` or certifi's roots.
+
+    Raises ``OSError`` (``ssl.SSLError`` among it) if the file cannot be read or holds none.
+    """
+    context = (
+        httpx.create_ssl_context(trust_env=False)
+        if ca_file is None
+        else ssl.create_default_context(cafile=ca_file)
+    )
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE would undo TLS
+    return context
+
+
+def open_transport(
+    *,
+    context: ssl.SSLContext | None = None,
+    proxy_url: str | None = None,
+    connections: int = 128,
+    keep_alive: float = 30.0,
+) -> httpx.AsyncBaseTransport:
+    """Return the engine for one peer: at most ``connections``, each idle ``keep_alive`` seconds.
+
+    It takes nothing from the environment, keeps no cookies, decodes no body, and sends a POST
+    once. It is opened by its first request, in the loop that sends it.
+    """
+    verify = context if context is not None else tls_context()
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=verify, limit=connections, keepalive_timeout=keep_alive
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+        )
+
+    return AiohttpTransport(
+        verify=verify,
+        trust_env=False,
+        proxy=httpx.Proxy(proxy_url) if proxy_url is not None else None,
+        client=session,
+    )
