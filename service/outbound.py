@@ -23,12 +23,15 @@ class OutboundError(Exception):
     sent = True
     """Whether the request may have reached the peer."""
 
+    def __str__(self) -> str:
+        return f"no usable answer: {self.reason}"
+
 
 class Unreachable(OutboundError):
     """No connection, or one that was lost before an answer; ``reason`` says at which stage."""
 
     def __init__(self, stage: str, *, sent: bool) -> None:
-        super().__init__(f"the peer cannot be reached: {stage}")
+        super().__init__()
         self.reason = stage
         self.sent = sent
 
@@ -39,7 +42,7 @@ class TimedOut(OutboundError):
     reason = "timeout"
 
     def __init__(self, *, sent: bool = True) -> None:
-        super().__init__("the deadline passed")
+        super().__init__()
         self.sent = sent
 
 
@@ -98,8 +101,6 @@ class Outbound:
         """
         trouble: OutboundError
         try:
-            if deadline.is_past:
-                raise TimedOut(sent=False)
             request = self._request(method, url, headers or {}, body, deadline)
             async with asyncio.timeout(deadline.remaining()):
                 return await self._exchange(request)
@@ -121,6 +122,8 @@ class Outbound:
         body: bytes | None,
         deadline: Deadline,
     ) -> httpx.Request:
+        if deadline.is_past:
+            raise TimedOut(sent=False)
         connect = min(self._connect, deadline.remaining())
         timeout = {"connect": connect, "pool": connect, "read": None, "write": None}
         return httpx.Request(
