@@ -1,0 +1,53 @@
+"""What a 200 looks like; the one place where provider tokens are revealed to a caller."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+
+from service.broker import Release
+from service.model import TokenRequest
+from service.secret import Secret
+
+_HEADERS: Final = {"cache-control": "no-store"}
+
+
+class JsonAnswer(Response):
+    """JSON in UTF-8 that nothing between us and the caller may keep."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: Any) -> None:
+        super().__init__(orjson.dumps(content), headers=_HEADERS)
+
+
+def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:
+    """Reveal a release that the audit has accepted; what does not apply is absent."""
+    exchange = release.session.exchange
+    members = {
+        "site": release.site,
+        "provider": release.row.name,
+        "tokens": {name: _plain(v) for name, v in release.provider_tokens.tokens.items()},
+        "withheld": list(release.provider_tokens.withheld_names),
+        "expires_at": _moment(release.expires_at),
+        "session_expires_at": _moment(release.session_expires_at),
+        "provider_uid": _plain(release.provider_tokens.provider_uid),
+        "provider_uid_verified": release.provider_uid_verified,
+        "cached": exchange.cached,
+        "age": release.age,
+        "gigya_call_id": exchange.call_id,
+        "audit_id": audit_id,
+    }
+    present = {name: value for name, value in members.items() if value is not None}
+    if request.has_context:
+        present["context"] = request.context  # may itself be null: handed back as it came
+    return JsonAnswer(present)
+
+
+def _plain(value: Secret[str] | int | None) -> str | int | None:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment and moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"

@@ -1,0 +1,53 @@
+"""Reading a request's body: so much, in so long, and no more."""
+
+import asyncio
+from typing import Final
+
+from starlette.types import Message, Receive, Scope
+
+from service.api.requests import LARGEST_BODY
+from service.errors import RequestTimeout, RequestTooLarge
+
+_TOO_LARGE: Final = f"The body is larger than {LARGEST_BODY} bytes. Shorten `context`."
+
+
+class CallerGone(Exception):
+    """The caller closed the connection before it had sent its request."""
+
+
+async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
+    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here within ``seconds``.
+
+    Raises ``RequestTooLarge`` (as soon as the announced length says so), ``RequestTimeout``, and
+    ``CallerGone``.
+    """
+    if _announced(scope) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _collect(receive)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The body was not complete within {seconds:g} seconds. Send it at once.",
+        ) from None
+
+
+async def _collect(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise RequestTooLarge(_TOO_LARGE)
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            # The server refuses a length that is not digits before it gets here.
+            return int(value) if value.isdigit() else 0
+    return 0

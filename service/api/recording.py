@@ -1,0 +1,132 @@
+"""The outermost layer: every request has an audit entry, and every way out commits it."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.bodies import CallerGone
+from service.api.problems import render
+from service.audit.record import CANCELLED, Entry
+from service.errors import InternalError, ServiceError, ShuttingDown
+
+ENTRY: Final = "gigya_credential_proxy.entry"
+"""Where a scope holds its request's audit entry."""
+
+GONE: Final = "caller-gone"
+AUDIT_ID: Final = b"audit-id"
+
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+class Opens(Protocol):
+    """A journal, as far as this layer sees it."""
+
+    def open(self, *, method: str, peer: str | None, trace_id: str | None) -> Entry:
+        """Begin the entry of one request."""
+
+
+class Recording:
+    """Opens the entry, turns errors into problems, and commits what is left.
+
+    ``observe`` gets each entry when its answer is decided; ``unexpected`` gets what should not
+    happen. Neither can fail a request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        journal: Opens,
+        observe: Callable[[Entry], None],
+        unexpected: Callable[[Entry, Exception], None],
+        is_closing: Callable[[], bool],
+    ) -> None:
+        self._app = app
+        self._journal = journal
+        self._observe = observe
+        self._unexpected = unexpected
+        self._is_closing = is_closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; other scopes are not ours."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"this application does not speak {scope['type']}")
+        entry = self._journal.open(
+            method=scope["method"], peer=_peer(scope), trace_id=_trace_id(scope)
+        )
+        scope[ENTRY] = entry
+        answer = _Answer(entry, send)
+        try:
+            self._require_open()
+            await self._app(scope, receive, answer)
+        except ServiceError as error:
+            await self._refuse(entry, error, answer)
+        except CallerGone:
+            entry.outcome = GONE
+        except asyncio.CancelledError:
+            if not entry.is_committed:  # what was recorded stays what was recorded
+                entry.outcome = CANCELLED
+            raise
+        except Exception as error:  # noqa: BLE001  # the last place that can record it
+            self._unexpected(entry, error)
+            await self._refuse(entry, InternalError(FAULT), answer)
+        finally:
+            await entry.commit()
+            self._observe(entry)
+
+    def _require_open(self) -> None:
+        if self._is_closing():
+            raise ShuttingDown("This replica is shutting down. Ask again.", retry_after=1)
+
+    async def _refuse(self, entry: Entry, error: ServiceError, answer: "_Answer") -> None:
+        if answer.has_begun:
+            return  # half an answer is out: closing the connection is all that is left
+        entry.outcome, entry.reason = error.code, error.reason
+        entry.exchange = error.exchange or entry.exchange
+        status, headers, body = render(error, entry.audit_id)
+        entry.status = status
+        await entry.commit()
+        await answer({"type": "http.response.start", "status": status, "headers": headers})
+        await answer({"type": "http.response.body", "body": body})
+
+
+FAULT: Final = (
+    "Something went wrong in this service, and nothing was released. Give the operators the"
+    " audit_id."
+)
+
+
+class _Answer:
+    """Sends, and puts the entry's id on what is sent."""
+
+    def __init__(self, entry: Entry, send: Send) -> None:
+        self._entry = entry
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            self._entry.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (AUDIT_ID, self._entry.audit_id.encode()),
+            ]
+        await self._send(message)
+
+
+def _peer(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+def _trace_id(scope: Scope) -> str | None:
+    """Return the trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2)."""
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    found = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None
+    if found is None or given[0].startswith(b"ff") or found[1] == b"0" * 32:
+        return None
+    return found[1].decode()

@@ -1,0 +1,215 @@
+"""The use case: policy, then the session, then the tokens that this caller may have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from service.audit.record import Entry
+from service.deadline import Clock, Deadline
+from service.errors import AccessDenied, InvalidRequest, Missing
+from service.live import Live, Snapshot
+from service.model import (
+    Caller,
+    Field,
+    ProviderTokens,
+    Session,
+    SessionQuery,
+    SiteName,
+    TokenRequest,
+    Uid,
+    UidSignature,
+)
+from service.policy import Decision, Policy, decide
+from service.providers import Catalogue, Naming, Row, provider_tokens, resolve
+
+
+class Sessions(Protocol):
+    """Where sessions come from: Gigya, a flight under way, or the cache."""
+
+    async def session(
+        self, query: SessionQuery, *, max_age: int | None, deadline: Deadline
+    ) -> Session:
+        """Return the session, at most ``max_age`` seconds old (``None``: as configured)."""
+
+
+class UserProofs(Protocol):
+    """Who can tell whether Gigya signed a UID a short while ago."""
+
+    def vouches(self, uid: Uid, proof: UidSignature, *, now: float) -> bool:
+        """Tell whether ``proof`` is Gigya's, fresh, and of this UID; ``now`` is UNIX seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the broker knows of one site."""
+
+    catalogue: Catalogue
+    naming: Naming
+    user_proofs: UserProofs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Release:
+    """All that one answer holds, still sealed."""
+
+    site: SiteName
+    row: Row
+    provider_tokens: ProviderTokens
+    expires_at: datetime | None
+    session_expires_at: datetime | None
+    provider_uid_verified: bool | None
+    age: int
+    session: Session
+
+
+class Broker:
+    """Decides for each caller by itself, gets the session, and hands out what was decided."""
+
+    def __init__(
+        self,
+        *,
+        policy: Live[Policy],
+        sites: Mapping[SiteName, Site],
+        sessions: Sessions,
+        clock: Clock,
+    ) -> None:
+        self._policy = policy
+        self._sites = sites
+        self._sessions = sessions
+        self._clock = clock
+        self._unnamed = Catalogue()
+
+    async def release(
+        self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
+    ) -> Release:
+        """Return what ``caller`` may have of what ``request`` asks, or raise a ``ServiceError``.
+
+        What becomes known on the way is noted in ``entry``; nothing is revealed here.
+        """
+        policy = self._policy.snapshot
+        asked = self._resolve(caller, request, policy.value)
+        entry.provider, entry.asked = asked.row.name, asked.fields or ()
+        if asked.site in self._sites:  # never what a caller made up
+            entry.site = asked.site
+        decision = self._decide(asked, policy.value, entry)
+        session = await self._sessions.session(
+            asked.query, max_age=request.max_age, deadline=deadline
+        )
+        entry.exchange = session.exchange
+        entry.token_expires_at = session.token_expires_at
+        if (newer := self._policy.snapshot).generation != policy.generation:
+            # The rules changed while Gigya was asked: the newer ones hold.
+            decision = self._decide(asked, newer.value, entry)
+        return self._release(asked, decision, session)
+
+    def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":
+        site = self._site(caller, request, policy)
+        # A site's own provider names are nobody's business but its callers'.
+        known = site in self._sites and policy.reaches(caller.name, site)
+        catalogue = self._sites[site].catalogue if known else self._unnamed
+        row = catalogue.row(request.provider)
+        fields = None if request.fields is None else resolve(row, request.fields)
+        return _Asked(caller=caller, request=request, site=site, row=row, fields=fields)
+
+    def _site(self, caller: Caller, request: TokenRequest, policy: Policy) -> SiteName:
+        if request.site is not None:
+            return SiteName(request.site)
+        if (only := policy.sole_site(caller.name)) is None:
+            raise InvalidRequest(
+                "Name the site: you are not granted exactly one. GET /v1/grants lists them.",
+                reason="site-not-named",
+            )
+        return only
+
+    def _decide(self, asked: "_Asked", policy: Policy, entry: Entry) -> Decision:
+        decision = decide(
+            policy,
+            caller=asked.caller.name,
+            site=asked.site,
+            provider=asked.row.name,
+            fields=asked.fields,
+            has_user_proof=self._has_user_proof(asked.request, asked.site),
+        )
+        entry.rule, entry.reason = decision.rule, decision.reason
+        entry.would_deny = decision.would_deny
+        entry.decision = "deny" if decision.missing else "allow"
+        if decision.missing:
+            raise AccessDenied(DENIED[decision.missing], missing=decision.missing)
+        return decision
+
+    def _has_user_proof(self, request: TokenRequest, site: SiteName) -> bool:
+        proof = request.uid_signature
+        return (
+            proof is not None
+            and site in self._sites
+            and self._sites[site].user_proofs.vouches(request.uid, proof, now=self._clock.wall())
+        )
+
+    def _release(self, asked: "_Asked", decision: Decision, session: Session) -> Release:
+        now = self._clock.wall()
+        tokens = provider_tokens(
+            asked.row,
+            session,
+            allowed=decision.allowed,
+            now=now,
+            naming=self._sites[asked.site].naming,
+            min_ttl=asked.request.min_ttl,
+        )
+        shows = decision.allowed.__contains__
+        return Release(
+            site=asked.site,
+            row=asked.row,
+            provider_tokens=tokens,
+            expires_at=session.token_expires_at if shows(Field.AUTH_TOKEN) else None,
+            session_expires_at=(
+                session.session_expires_at if shows(Field.SESSION_HANDLE) else None
+            ),
+            provider_uid_verified=(
+                session.provider_uid_verified
+                if asked.request.verify_provider_uid and shows(Field.PROVIDER_UID)
+                else None
+            ),
+            age=max(0, int(now - session.fetched_at)),
+            session=session,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A request whose names are resolved."""
+
+    caller: Caller
+    request: TokenRequest
+    site: SiteName
+    row: Row
+    fields: tuple[Field, ...] | None
+
+    @property
+    def query(self) -> SessionQuery:
+        """What to ask Gigya."""
+        return SessionQuery(
+            site=self.site,
+            provider=self.row.name,
+            uid=self.request.uid,
+            cid=self.request.cid,
+            sign_ids=self.request.verify_provider_uid,
+        )
+
+
+DENIED = {
+    Missing.SITE: "No grant of yours names this site. GET /v1/grants lists what you may ask for.",
+    Missing.PROVIDER: (
+        "No grant of yours for this site names this provider. GET /v1/grants lists what you may"
+        " ask for."
+    ),
+    Missing.FIELD: (
+        "Your grants for this site and provider do not cover every field asked. GET /v1/grants"
+        " lists what you may ask for."
+    ),
+    Missing.USER_PROOF: (
+        "Your grant asks for proof that the user is present: send `uid_signature` with the"
+        " timestamp and signature that Gigya gave the user's browser, a short while ago."
+    ),
+    Missing.BLOCKED: "This caller is blocked by its limits. Ask the operators of this service.",
+}
