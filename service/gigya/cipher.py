@@ -1,0 +1,91 @@
+"""How Gigya seals: AES-CBC with three paddings, and one failure for whatever goes wrong.
+
+Source: socialize.getSessionInfo, "Security Requirements"; facts.md §2.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from service.gigya.signature import octets_of
+from service.secret import Secret
+
+BLOCK: Final = 16
+"""Octets of a block of AES, and of an IV."""
+
+KEY_SIZES: Final = (16, 24, 32)
+"""Octets of a key of AES; Gigya states none, so the decoded secret decides."""
+
+
+class Unopened(Exception):
+    """A sealed value does not open; it never says why, because the why helps an attacker."""
+
+    def __init__(self) -> None:
+        super().__init__("a sealed value does not open")
+
+
+class Padding(StrEnum):
+    """Gigya's values of ``paddingMode``."""
+
+    PKCS7 = "PKCS7"
+    PKCS5 = "PKCS5"
+    ZEROS = "ZEROS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sealed:
+    """One encrypted field: its value and the reply's IV, both in base64."""
+
+    text: Secret[str]
+    iv: str
+    padding: Padding
+
+
+def decrypt(sealed: Sealed, key: bytes) -> Secret[str]:
+    """Return the plaintext, which is never empty and always was UTF-8; raises ``Unopened``."""
+    try:
+        plaintext = _opened(sealed, key)
+    except ValueError:
+        # UnicodeDecodeError holds the plaintext: nothing of it may hang on what we raise.
+        plaintext = ""
+    if not plaintext:
+        raise Unopened
+    return Secret(plaintext)
+
+
+def is_sealed(text: Secret[str]) -> bool:
+    """Whether the value has the form of a sealed one: strict base64 of whole blocks."""
+    try:
+        size = len(octets_of(text.reveal()))
+    except ValueError:
+        return False
+    return size > 0 and size % BLOCK == 0
+
+
+def _opened(sealed: Sealed, key: bytes) -> str:
+    decryptor = Cipher(AES(key), CBC(octets_of(sealed.iv))).decryptor()
+    padded = decryptor.update(octets_of(sealed.text.reveal())) + decryptor.finalize()
+    return UNPAD[sealed.padding](padded).decode("utf-8")
+
+
+def _unpad_pkcs7(padded: bytes) -> bytes:
+    unpadder = PKCS7(BLOCK * 8).unpadder()
+    return unpadder.update(padded) + unpadder.finalize()
+
+
+def _unpad_zeros(padded: bytes) -> bytes:
+    """Strip trailing zero octets; a whole block has none (the .NET convention)."""
+    return padded.rstrip(b"\0")
+
+
+UNPAD: Final[Mapping[Padding, Callable[[bytes], bytes]]] = {
+    Padding.PKCS7: _unpad_pkcs7,
+    Padding.PKCS5: _unpad_pkcs7,  # two names of one padding where a block has 16 octets
+    Padding.ZEROS: _unpad_zeros,
+}
