@@ -13,6 +13,9 @@ SiteName = NewType("SiteName", str)
 ProviderName = NewType("ProviderName", str)
 Uid = NewType("Uid", str)
 
+PEER_CERTIFICATE: Final = "service.peer_certificate"
+"""Key of the ASGI scope under which the listener puts the peer's verified certificate (DER)."""
+
 
 class Field(StrEnum):
     """The fields of Gigya's session info that a grant can name, under Gigya's names."""
@@ -135,7 +138,8 @@ class ProviderTokens:
     """A session under the provider's names, filtered for one caller.
 
     ``tokens`` holds secrets and whole seconds left; ``released`` are Gigya's names of what it
-    holds, ``withheld`` and ``withheld_names`` what the reply held and policy refused.
+    holds, ``withheld`` and ``withheld_names`` what the reply held and policy refused. The expiries
+    are of what was released.
     """
 
     tokens: Mapping[str, Secret[str] | int]
@@ -143,3 +147,5 @@ class ProviderTokens:
     withheld: tuple[Field, ...]
     withheld_names: tuple[str, ...]
     provider_uid: Secret[str] | None = None
+    expires_at: datetime | None = None
+    session_expires_at: datetime | None = None

@@ -1,0 +1,212 @@
+"""What a caller may have: caller x site x provider x field, compiled at load, denied by default."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from re import Pattern
+from typing import Final
+
+from service.errors import AccessDenied, InvalidRequest, Missing
+from service.grants import (
+    CallerRules,
+    Grant,
+    IdentityRule,
+    PolicyFault,
+    describe_grant,
+    policy_faults,
+)
+from service.model import FOLLOWS, GRANTABLE, CallerName, Field, Identity, SiteName
+from service.subject_patterns import compile_pattern
+
+__all__ = [
+    "DENIALS",
+    "CallerRules",
+    "Decision",
+    "Grant",
+    "IdentityRule",
+    "Policy",
+    "PolicyFault",
+    "decide",
+    "describe_grant",
+    "policy_faults",
+    "refusal",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What policy says: ``allowed`` is empty exactly where something is ``missing``.
+
+    ``rule`` names the grants that decided, ``crm-sync/grants[0]`` or ``crm-sync/grants[0,2]``.
+    ``reason`` is a slug. ``needs_user_proof``: the decision rests on the proof, or wants it.
+    ``would_deny`` is what ``candidate_grants`` would have done, ``None`` where there are none.
+    """
+
+    allowed: frozenset[Field] = frozenset()
+    rule: str | None = None
+    missing: Missing | None = None
+    reason: str = "granted"
+    would_deny: bool | None = None
+    needs_user_proof: bool = False
+
+
+class Policy:
+    """The compiled rows of ``callers``; raises ``PolicyFault`` where identities are ambiguous."""
+
+    __slots__ = ("_exact", "_patterns", "callers")
+
+    def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
+        rows = tuple(rules)
+        if faults := policy_faults(rows):
+            raise PolicyFault(faults)
+        self.callers: Final[Mapping[CallerName, CallerRules]] = {row.name: row for row in rows}
+        self._exact: Final[dict[Identity, CallerName]] = {}
+        self._patterns: Final[dict[str, list[tuple[Pattern[str], CallerName]]]] = defaultdict(list)
+        for row in rows:
+            for rule in row.identities:
+                self._add(rule, row.name)
+
+    def _add(self, rule: IdentityRule, caller: CallerName) -> None:
+        if rule.is_pattern:
+            self._patterns[rule.via].append((compile_pattern(rule.subject), caller))
+        else:
+            self._exact[Identity(via=rule.via, subject=rule.subject)] = caller
+
+    def caller_of(self, identity: Identity) -> CallerName | None:
+        """Return whom a proved identity belongs to; an exact subject goes before a pattern."""
+        exact = self._exact.get(identity)
+        if exact is not None:
+            return exact
+        patterns = self._patterns.get(identity.via, ())
+        matches = (name for pattern, name in patterns if pattern.fullmatch(identity.subject))
+        return next(matches, None)
+
+    def sites_of(self, caller: CallerName) -> frozenset[SiteName]:
+        """Return the sites that some grant of the caller names."""
+        return frozenset(grant.site for grant in self.grants_of(caller))
+
+    def sole_site(self, caller: CallerName) -> SiteName | None:
+        """Return the caller's only site, ``None`` where it has none or several."""
+        sites = self.sites_of(caller)
+        return next(iter(sites)) if len(sites) == 1 else None
+
+    def site_for(self, caller: CallerName, asked: str | None) -> SiteName:
+        """Return the site that a request means.
+
+        Raises ``InvalidRequest`` where it must be named; a site nobody knows is left to ``decide``.
+        """
+        if asked is not None:
+            return SiteName(asked)
+        if len(self.sites_of(caller)) > 1:
+            raise InvalidRequest("site is missing, and more than one is granted.")
+        return self.sole_site(caller) or SiteName("")
+
+    def grants_of(self, caller: CallerName) -> tuple[Grant, ...]:
+        """Return what the caller may ask for: nothing where it is unknown or blocked."""
+        rules = self.callers.get(caller)
+        return () if rules is None or rules.is_blocked else rules.grants
+
+    def reaches(self, caller: CallerName, site: str) -> bool:
+        """Whether some grant of the caller names the site."""
+        return site in self.sites_of(caller)
+
+
+def decide(
+    policy: Policy,
+    *,
+    caller: CallerName,
+    site: str,
+    provider: str,
+    fields: Iterable[Field] | None,
+    has_user_proof: bool,
+) -> Decision:
+    """Return what policy says to one request; everything not granted is denied.
+
+    ``provider`` is canonical; ``fields`` is what was asked, all of which must be granted, or
+    ``None`` for everything that is. A grant that needs proof of the user counts only with it.
+    """
+    rules = policy.callers.get(caller)
+    if rules is None:
+        return Decision(missing=Missing.SITE, reason="unknown-caller")
+    if rules.is_blocked:
+        return Decision(missing=Missing.BLOCKED, reason="missing-blocked")
+    asked = None if fields is None else tuple(fields)
+    weigh = partial(_weigh, rules.name, site, provider, asked, has_user_proof=has_user_proof)
+    decision = weigh(rules.grants)
+    if not rules.candidate_grants:
+        return decision
+    other = weigh(rules.candidate_grants)
+    loses = other.missing is not None or bool(decision.allowed - other.allowed)
+    return replace(decision, would_deny=loses)
+
+
+def _weigh(
+    caller: str,
+    site: str,
+    provider: str,
+    asked: tuple[Field, ...] | None,
+    grants: Sequence[Grant],
+    *,
+    has_user_proof: bool,
+) -> Decision:
+    if not any(grant.site == site for grant in grants):
+        return _denied(Missing.SITE)
+    covering = [(at, grant) for at, grant in enumerate(grants) if grant.covers(site, provider)]
+    if not covering:
+        return _denied(Missing.PROVIDER)
+    open_, locked = _givers(covering, has_user_proof=has_user_proof)
+    wanted = tuple(open_ or locked) if asked is None else asked
+    sources = [FOLLOWS.get(field, field) for field in wanted]
+    if not sources or any(field not in open_ and field not in locked for field in sources):
+        return _denied(Missing.FIELD)
+    used = {open_.get(field, locked.get(field, 0)) for field in sources}
+    rule = f"{caller}/grants[{','.join(map(str, sorted(used)))}]"
+    if any(field not in open_ for field in sources):
+        return _denied(Missing.USER_PROOF, rule=rule, needs_user_proof=True)
+    rests = any(grants[at].needs_user_proof for at in used)
+    return Decision(allowed=frozenset(wanted), rule=rule, needs_user_proof=rests)
+
+
+def _givers(
+    covering: Iterable[tuple[int, Grant]], *, has_user_proof: bool
+) -> tuple[dict[Field, int], dict[Field, int]]:
+    """Return which grant gives each field, and which would if there were proof of the user.
+
+    Grants that need no proof go first, so that a decision rests on one only where it must.
+    """
+    open_: dict[Field, int] = {}
+    locked: dict[Field, int] = {}
+    for at, grant in sorted(covering, key=lambda pair: pair[1].needs_user_proof):
+        givers = locked if grant.needs_user_proof and not has_user_proof else open_
+        for field in GRANTABLE:
+            if field in grant.fields:
+                givers.setdefault(field, at)
+    return open_, locked
+
+
+def _denied(
+    missing: Missing, *, rule: str | None = None, needs_user_proof: bool = False
+) -> Decision:
+    return Decision(
+        missing=missing, reason=f"missing-{missing}", rule=rule, needs_user_proof=needs_user_proof
+    )
+
+
+def refusal(missing: Missing) -> AccessDenied:
+    """Return the error that tells an authenticated caller what is missing."""
+    return AccessDenied(DENIALS[missing], missing=missing)
+
+
+_SEE_GRANTS: Final = "GET /v1/grants lists what this caller may ask for."
+
+DENIALS: Final[Mapping[Missing, str]] = {
+    Missing.SITE: f"No grant of this caller is for that site. {_SEE_GRANTS}",
+    Missing.PROVIDER: f"No grant of this caller is for that provider there. {_SEE_GRANTS}",
+    Missing.FIELD: f"Not every field asked for is granted there. {_SEE_GRANTS}",
+    Missing.USER_PROOF: (
+        "The grant asks for proof that the user is present: send uid_signature, as Gigya gave it "
+        "to the user's browser a short while ago."
+    ),
+    Missing.BLOCKED: "One of this caller's limits is 0, which blocks it; the operator set it.",
+}

@@ -1,0 +1,158 @@
+"""Gigya's session fields under the providers' own names, for what one caller may have."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from math import floor
+from typing import Final
+
+from service.catalogue import BASE, Catalogue, describe, describe_catalogue, field_names
+from service.errors import InvalidRequest, ReauthenticationRequired, TokenExpiring
+from service.model import FOLLOWS, Field, ProviderTokens, Session
+from service.provider_rows import (
+    FACEBOOK,
+    OAUTH1,
+    OAUTH2,
+    ROWS,
+    FieldNames,
+    Naming,
+    Row,
+    Source,
+)
+from service.secret import Secret
+
+__all__ = [
+    "BASE",
+    "FACEBOOK",
+    "OAUTH1",
+    "OAUTH2",
+    "ROWS",
+    "Catalogue",
+    "FieldNames",
+    "Naming",
+    "Row",
+    "Source",
+    "describe",
+    "describe_catalogue",
+    "earliest_expiry",
+    "field_names",
+    "names_for",
+    "provider_tokens",
+    "resolve",
+    "with_followers",
+]
+
+GIGYA_NAMES: Final[Mapping[str, Field]] = {
+    **{field.value: field for field in Field},
+    "tokenExpirationUTC": Field.TOKEN_EXPIRATION,  # its name in today's REST documentation
+}
+
+TOKEN_FIELDS: Final = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET, Field.TOKEN_EXPIRATION})
+SESSION_FIELDS: Final = frozenset({Field.SESSION_HANDLE, Field.SESSION_EXPIRATION})
+
+
+def names_for(row: Row, naming: Naming, *, has_token_secret: bool) -> FieldNames:
+    """Return the column for a reply: fixed, pinned, or by whether it holds a token secret."""
+    if row.names is not None and (row.is_fixed or naming is Naming.DOCUMENTED):
+        return row.names
+    return OAUTH1 if has_token_secret else OAUTH2
+
+
+def resolve(row: Row, wanted: Sequence[str]) -> tuple[Field, ...]:
+    """Return the Gigya fields that ``wanted`` names, each once, in that order.
+
+    A name is one that any column gives this provider, or Gigya's own. Raises ``InvalidRequest``.
+    """
+    known = {name: field for names in row.columns for field, name in names.by_field().items()}
+    known = {**GIGYA_NAMES, **known}
+    unknown = [str(at) for at, name in enumerate(wanted) if name not in known]
+    if unknown:
+        raise InvalidRequest(
+            f"fields[{', '.join(unknown)}]: no name of this provider. Known: {', '.join(known)}."
+        )
+    return tuple(dict.fromkeys(known[name] for name in wanted))
+
+
+def with_followers(fields: Iterable[Field]) -> frozenset[Field]:
+    """Return ``fields`` and the expiries that follow them."""
+    held = frozenset(fields)
+    return held | {follower for follower, field in FOLLOWS.items() if field in held}
+
+
+def provider_tokens(
+    row: Row,
+    session: Session,
+    *,
+    allowed: frozenset[Field],
+    now: float,
+    naming: Naming,
+    min_ttl: int = 0,
+    asked: frozenset[Field] | None = None,
+) -> ProviderTokens:
+    """Return ``session`` under the provider's names, holding nothing that is not ``allowed``.
+
+    ``now`` is UNIX seconds, ``min_ttl`` seconds that a released token must still live. What the
+    reply held, was asked (``None``: everything) and is not allowed counts as withheld.
+    Raises ``ReauthenticationRequired`` and ``TokenExpiring``.
+    """
+    may = with_followers(allowed)
+    _require_life(session, may, now, min_ttl)
+    names = names_for(row, naming, has_token_secret=session.token_secret is not None).by_field()
+    held = _held(session, now)
+    here = [field for field in held if field in names or field is Field.PROVIDER_UID]
+    wanted = frozenset(Field) if asked is None else with_followers(asked)
+    released = tuple(field for field in here if field in may)
+    withheld = tuple(field for field in here if field not in may and field in wanted)
+    return ProviderTokens(
+        tokens={names[field]: held[field] for field in released if field in names},
+        released=released,
+        withheld=withheld,
+        withheld_names=tuple(names[field] for field in withheld if field in names),
+        provider_uid=session.provider_uid if Field.PROVIDER_UID in released else None,
+        expires_at=session.token_expires_at if Field.TOKEN_EXPIRATION in may else None,
+        session_expires_at=_handle_expiry(session) if Field.SESSION_EXPIRATION in may else None,
+    )
+
+
+def _held(session: Session, now: float) -> dict[Field, Secret[str] | int]:
+    """Return what the reply holds, with expiries as whole seconds left."""
+    values: dict[Field, Secret[str] | int | None] = {
+        Field.AUTH_TOKEN: session.auth_token,
+        Field.TOKEN_SECRET: session.token_secret,
+        Field.TOKEN_EXPIRATION: _seconds_left(session.token_expires_at, now),
+        Field.SESSION_HANDLE: session.session_handle,
+        Field.SESSION_EXPIRATION: _seconds_left(_handle_expiry(session), now),
+        Field.PROVIDER_UID: session.provider_uid,
+    }
+    return {field: value for field, value in values.items() if value is not None}
+
+
+def _handle_expiry(session: Session) -> datetime | None:
+    """Return the handle's expiry; without a handle it tells nothing."""
+    return session.session_expires_at if session.session_handle is not None else None
+
+
+def _seconds_left(expires_at: datetime | None, now: float) -> int | None:
+    return None if expires_at is None else floor(expires_at.timestamp() - now)
+
+
+def _require_life(session: Session, may: frozenset[Field], now: float, min_ttl: int) -> None:
+    """Refuse what would be dead on arrival; less than a whole second left is none."""
+    token_left = _seconds_left(session.token_expires_at, now) if may & TOKEN_FIELDS else None
+    handle_left = _seconds_left(_handle_expiry(session), now) if may & SESSION_FIELDS else None
+    if token_left is not None and token_left < 1:
+        raise ReauthenticationRequired(
+            "The provider's token has expired; the user must log in again.", reason="token-expired"
+        )
+    if handle_left is not None and handle_left < 1:
+        raise ReauthenticationRequired(
+            "The provider's session handle has expired; the token can be asked for without it.",
+            reason="session-handle-expired",
+        )
+    if token_left is not None and token_left < min_ttl:
+        raise TokenExpiring("The provider's token expires sooner than min_ttl.")
+
+
+def earliest_expiry(session: Session) -> datetime | None:
+    """Return the sooner of the two expiries, ``None`` where none is known."""
+    known = (session.token_expires_at, session.session_expires_at)
+    return min((expiry for expiry in known if expiry is not None), default=None)
