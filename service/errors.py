@@ -6,9 +6,9 @@ audit record alone.
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from service.model import Exchange
+from service.model import Exchange, Identity
 
 
 class Missing(StrEnum):
@@ -40,6 +40,12 @@ class ServiceError(Exception):
         self.retry_after = retry_after
         """Seconds after which asking again can help."""
         self.exchange = exchange
+
+    def again(self) -> Self:
+        """Return a copy to raise elsewhere: several requests may share one failure."""
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__dict__.update(self.__dict__)
+        return copy
 
 
 class InvalidRequest(ServiceError):
@@ -77,8 +83,10 @@ class Unauthenticated(ServiceError):
 
     code = "unauthenticated"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, identity: Identity | None = None) -> None:
         super().__init__("No credential was given that proves who is calling.", reason=reason)
+        self.identity = identity
+        """What was proved, where no caller has it; for the audit record alone."""
 
 
 class AuthenticationUnavailable(ServiceError):

@@ -1,0 +1,166 @@
+"""An issuer's current keys: refreshed before they are old, kept while the issuer is away."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from service.callers.fetching import FetchFailed
+from service.callers.flights import Flights, landed
+from service.callers.key_sources import Source
+from service.callers.keys import Keys, UnusableKeys, VerificationKey, parse_keys
+from service.callers.observed import Event, Observe, unobserved
+from service.callers.refusals import DETAILS, Refusal, Unavailable
+from service.deadline import Clock, Deadline
+from service.errors import AuthenticationUnavailable, Unauthenticated
+from service.live import Live
+
+NO_KEYS: Final[Keys] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """When keys are fetched, in seconds.
+
+    ``refresh``: age at which they are fetched again in the background · ``max_staleness``: age
+    after which they prove nothing · ``cool_down``: between fetches that a request or a failure
+    causes · ``timeout``: of one fetch.
+    """
+
+    refresh: float = 300
+    max_staleness: float = 86400
+    cool_down: float = 10
+    timeout: float = 5
+
+
+DEFAULT_TERMS: Final = Terms()
+
+
+class KeySet:
+    """The keys of one issuer; ``keep`` is to run beside the service."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        name: str,
+        clock: Clock,
+        terms: Terms = DEFAULT_TERMS,
+        observe: Observe = unobserved,
+    ) -> None:
+        self._source, self._name, self._clock = source, name, clock
+        self._terms, self._observe = terms, observe
+        self._live: Live[Keys] = Live(NO_KEYS)
+        self._flights: Flights[None, None] = Flights()
+        self._fetched_at: float | None = None
+        self._failures = 0
+        self._not_before = clock.monotonic()
+
+    @property
+    def generation(self) -> int | None:
+        """Which keys these are; ``None`` while they prove nothing."""
+        return self._live.generation if self._is_good else None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the keys were fetched, ``None`` if they never were."""
+        return None if self._fetched_at is None else self._clock.monotonic() - self._fetched_at
+
+    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
+        """Return the key called ``kid``, fetching the set if it is unknown.
+
+        Raises ``Unauthenticated`` if there is no such key, ``AuthenticationUnavailable`` if that
+        cannot be known because the issuer is away.
+        """
+        if self._is_good and self._is_due:
+            self._begin()
+        if not self._is_good or kid not in self._live.value:
+            await self._ask(deadline)
+        if not self._is_good:
+            raise self._unavailable()
+        if (key := self._live.value.get(kid)) is not None:
+            return key
+        raise self._unavailable() if self._failures else Unauthenticated(Refusal.KEY_UNKNOWN)
+
+    async def warm(self, deadline: Deadline) -> bool:
+        """Fetch the keys if there are none; whether there are some by ``deadline``."""
+        try:
+            await self._ask(deadline)
+        except AuthenticationUnavailable:
+            return False
+        return self._is_good
+
+    async def keep(self) -> NoReturn:
+        """Fetch the keys whenever they are due, for ever; a failure is tried again soon."""
+        while True:
+            await asyncio.sleep(self._until_due())
+            await asyncio.shield(self._begin())
+
+    @property
+    def _is_good(self) -> bool:
+        return (age := self.age) is not None and age <= self._terms.max_staleness
+
+    @property
+    def _is_due(self) -> bool:
+        return self._until_due() == 0
+
+    def _until_due(self) -> float:
+        now, pause = self._clock.monotonic(), 0.0
+        if self._fetched_at is not None:
+            pause = self._fetched_at + self._terms.refresh - now
+        if self._failures:
+            pause = max(pause, self._not_before - now)
+        return max(pause, 0.0)
+
+    async def _ask(self, deadline: Deadline) -> None:
+        flight = self._flights.under_way(None)
+        if flight is None:
+            now = self._clock.monotonic()
+            if now < self._not_before:
+                return
+            self._not_before = now + self._terms.cool_down
+            flight = self._begin()
+        try:
+            await landed(flight, deadline)
+        except TimeoutError:
+            is_late = True
+        else:
+            is_late = False
+        if is_late:
+            raise self._unavailable()
+
+    def _begin(self) -> asyncio.Task[None]:
+        return self._flights.start(None, self._fetch)
+
+    async def _fetch(self) -> None:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._terms.timeout):
+                deadline = Deadline.after(self._terms.timeout, self._clock)
+                keys = parse_keys(await self._source(deadline))
+        except (FetchFailed, UnusableKeys) as error:
+            self._failed(str(error))
+        except OSError as error:
+            self._failed(type(error).__name__)
+        else:
+            self._replace(keys, started)
+
+    def _failed(self, why: str) -> None:
+        self._failures += 1
+        # a first fetch often fails because the network is not yet there: try again sooner
+        first = min(2.0 ** (self._failures - 1), self._terms.cool_down)
+        pause = first if self._fetched_at is None else self._terms.cool_down
+        self._not_before = self._clock.monotonic() + pause
+        self._observe(self._name, Event.KEYS_FAILED, why)
+
+    def _replace(self, keys: Keys, fetched_at: float) -> None:
+        self._failures, self._fetched_at = 0, fetched_at
+        if keys == self._live.value:
+            self._observe(self._name, Event.KEYS_UNCHANGED, "")
+            return
+        self._live.replace(keys)
+        self._observe(self._name, Event.KEYS_REPLACED, "")
+
+    def _unavailable(self) -> AuthenticationUnavailable:
+        reason = Unavailable.KEYS_UNAVAILABLE
+        wait = max(self._not_before - self._clock.monotonic(), 1.0)
+        return AuthenticationUnavailable(DETAILS[reason], reason=reason, retry_after=wait)

@@ -1,0 +1,84 @@
+"""From what a request presents to the caller it comes from, or one refusal."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from service.callers.credentials import Credentials, Presented, Proof, read
+from service.callers.refusals import Refusal
+from service.deadline import Deadline
+from service.errors import Unauthenticated
+from service.model import Caller, CallerName, Identity
+
+
+class Method(Protocol):
+    """A configured way to prove who is calling."""
+
+    name: str
+
+    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
+        """Return the proof, ``None`` if the credential is not of this kind, or raise."""
+
+
+class Directory(Protocol):
+    """Who has which identity; ``policy.Policy`` is one."""
+
+    def caller_of(self, identity: Identity) -> CallerName | None:
+        """Return the caller of exactly this identity."""
+
+
+async def identify(
+    methods: Sequence[Method], presented: Presented, policy: Directory, deadline: Deadline
+) -> Caller:
+    """Return who is calling.
+
+    Each credential is judged by the first method that takes it for its own, and that judgement is
+    final. Every credential must prove an identity, and all must be the same caller's. Raises
+    ``Unauthenticated`` or ``AuthenticationUnavailable``.
+    """
+    proofs = [await _prove(methods, one, deadline) for one in _each(read(presented))]
+    named = {_caller(proof, policy) for proof in proofs}
+    if len(named) > 1:
+        raise Unauthenticated(Refusal.CALLERS_DIFFER)
+    return _merge(named.pop(), proofs)
+
+
+def _each(credentials: Credentials) -> list[Credentials]:
+    each = []
+    if credentials.bearer is not None:
+        each.append(Credentials(bearer=credentials.bearer))
+    if credentials.certificate is not None:
+        each.append(Credentials(certificate=credentials.certificate))
+    return each
+
+
+async def _prove(methods: Sequence[Method], credentials: Credentials, deadline: Deadline) -> Proof:
+    for method in methods:
+        if (proof := await method.authenticate(credentials, deadline)) is not None:
+            return proof
+    raise Unauthenticated(_unrecognised(credentials))
+
+
+def _unrecognised(credentials: Credentials) -> Refusal:
+    if credentials.bearer is None:
+        return Refusal.CERTIFICATE_UNKNOWN
+    token = credentials.bearer.token
+    return token if isinstance(token, Refusal) else Refusal.ISSUER_UNKNOWN
+
+
+def _caller(proof: Proof, policy: Directory) -> CallerName:
+    name = policy.caller_of(proof.identity)
+    if name is None:
+        raise Unauthenticated(Refusal.IDENTITY_UNKNOWN, identity=proof.identity)
+    return name
+
+
+def _merge(name: CallerName, proofs: Sequence[Proof]) -> Caller:
+    return Caller(
+        name=name,
+        identity=proofs[0].identity,
+        namespace=next((proof.namespace for proof in proofs if proof.namespace), None),
+        pod=next((proof.pod for proof in proofs if proof.pod), None),
+        credential_expires_at=min(
+            (proof.expires_at for proof in proofs if proof.expires_at), default=None
+        ),
+    )
