@@ -1,14 +1,14 @@
 """The use case: policy, then the session, then the tokens that this caller may have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from service.audit.record import Entry
 from service.deadline import Clock, Deadline
 from service.errors import AccessDenied, InvalidRequest, Missing
-from service.live import Live, Snapshot
+from service.live import Live
 from service.model import (
     Caller,
     Field,
@@ -99,8 +99,9 @@ class Broker:
         entry.exchange = session.exchange
         entry.token_expires_at = session.token_expires_at
         if (newer := self._policy.snapshot).generation != policy.generation:
-            # The rules changed while Gigya was asked: the newer ones hold.
-            decision = self._decide(asked, newer.value, entry)
+            # The rules changed while Gigya was asked: both must allow what goes out.
+            now_allowed = self._decide(asked, newer.value, entry)
+            decision = replace(now_allowed, allowed=decision.allowed & now_allowed.allowed)
         return self._release(asked, decision, session)
 
     def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":

@@ -25,6 +25,10 @@ class Secret(Generic[T]):
         """Compare in constant time."""
         return hmac.compare_digest(_octets(self._value), _octets(other))
 
+    def __len__(self) -> int:
+        """Return how long the value is, which is all that may be counted of it."""
+        return len(self._value)
+
     def __bool__(self) -> NoReturn:
         raise TypeError("ask whether a secret is None, not whether it is true")
 

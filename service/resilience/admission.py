@@ -1,0 +1,102 @@
+"""Bounded concurrency: so many calls at once, so few for one user, so many waiting, no more."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from service.deadline import Deadline
+from service.errors import Overloaded
+from service.model import Uid
+
+RETRY_AFTER: Final = 1.0
+SHED: Final = "This service has more calls to Gigya waiting than it accepts. Ask again a bit later."
+
+
+class Admission:
+    """Slots for calls to one site.
+
+    ``concurrency`` calls run at once, ``per_uid`` of them for one UID (Gigya answers 409030 above
+    5); ``queue`` more may wait until their deadline. The rest is shed at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        per_uid: int,
+        queue: int,
+        observe: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._concurrency = concurrency
+        self._per_uid = per_uid
+        self._queue = queue
+        self._observe = observe
+        self._waiting: deque[tuple[Uid, asyncio.Future[None]]] = deque()
+        self._of_uid: Counter[Uid] = Counter()
+        self.in_flight = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a slot."""
+        return len(self._waiting)
+
+    @asynccontextmanager
+    async def slot(self, uid: Uid, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold a slot for one call. Raises ``Overloaded``."""
+        if self._has_room(uid):
+            self._take(uid)
+        else:
+            await self._wait(uid, deadline)
+        try:
+            yield
+        finally:
+            self._give_back(uid)
+
+    def _has_room(self, uid: Uid) -> bool:
+        return self.in_flight < self._concurrency and self._of_uid[uid] < self._per_uid
+
+    def _take(self, uid: Uid) -> None:
+        self.in_flight += 1
+        self._of_uid[uid] += 1
+
+    async def _wait(self, uid: Uid, deadline: Deadline) -> None:
+        if len(self._waiting) >= self._queue:
+            self._observe()
+            raise Overloaded(SHED, retry_after=RETRY_AFTER)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = (uid, turn)
+        self._waiting.append(place)
+        try:
+            await asyncio.wait({turn}, timeout=deadline.remaining())
+        except asyncio.CancelledError:
+            self._leave(place)
+            raise
+        if not turn.done():
+            self._leave(place)
+            self._observe()
+            raise Overloaded(SHED, retry_after=RETRY_AFTER)
+
+    def _leave(self, place: tuple[Uid, asyncio.Future[None]]) -> None:
+        uid, turn = place
+        if turn.done():  # it was given a slot in the same moment
+            self._give_back(uid)
+        else:
+            self._waiting.remove(place)
+
+    def _give_back(self, uid: Uid) -> None:
+        self.in_flight -= 1
+        self._of_uid[uid] -= 1
+        if not self._of_uid[uid]:
+            del self._of_uid[uid]
+        self._admit_next()
+
+    def _admit_next(self) -> None:
+        for place in self._waiting:
+            uid, turn = place
+            if self._has_room(uid):
+                self._waiting.remove(place)
+                self._take(uid)
+                turn.set_result(None)
+                return

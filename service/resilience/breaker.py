@@ -1,0 +1,136 @@
+"""When to leave a site of Gigya's alone for a while, instead of asking it again."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from service.errors import (
+    ServiceError,
+    UpstreamInvalid,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+
+class State(StrEnum):
+    """What the breaker does with the next call."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+OUTAGE: Final = (UpstreamUnavailable, UpstreamTimeout, UpstreamInvalid)
+"""What counts as Gigya being away. A refusal of our credentials does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``failures`` within ``window`` seconds open the breaker for ``cool_down`` seconds."""
+
+    failures: int
+    window: float
+    cool_down: float
+
+
+class Breaker:
+    """Lets calls through, or refuses them at once, by what became of the last ones.
+
+    After the cool-down one call is let through as a probe; its fate decides. ``is_rejection`` tells
+    a refusal of our credentials, which gets a cool-down of the same length without being an outage.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        monotonic: Callable[[], float],
+        is_rejection: Callable[[ServiceError], bool] = lambda _: False,
+        observe: Callable[[State], None] = lambda _: None,
+    ) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self._is_rejection = is_rejection
+        self._observe = observe
+        self._failed_at: deque[float] = deque(maxlen=limits.failures)
+        self._until: float | None = None
+        self._why: type[ServiceError] = UpstreamUnavailable
+        self._probing = False
+
+    @property
+    def state(self) -> State:
+        """What the breaker does with the next call."""
+        if self._until is None:
+            return State.CLOSED
+        waits = self._probing or self._monotonic() < self._until
+        return State.OPEN if waits else State.HALF_OPEN
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Let the call in the block through and note its fate.
+
+        Raises what the last calls met, with the seconds to wait, instead of letting it through.
+        """
+        probes = self._admit()
+        try:
+            yield
+        except ServiceError as error:
+            self._failed(error, probes=probes)
+            raise
+        except BaseException:
+            # Given up before it told anything: the next call may probe.
+            self._probing = self._probing and not probes
+            raise
+        else:
+            self._succeeded()
+
+    def _admit(self) -> bool:
+        state = self.state
+        if state is State.OPEN and self._until is not None:
+            wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
+            raise self._why(REFUSALS[self._why], reason="breaker-open", retry_after=wait)
+        if state is State.HALF_OPEN:
+            self._probing = True
+            self._observe(State.HALF_OPEN)
+        return self._probing
+
+    def _succeeded(self) -> None:
+        self._probing = False
+        self._failed_at.clear()
+        if self._until is not None:
+            self._until = None
+            self._observe(State.CLOSED)
+
+    def _failed(self, error: ServiceError, *, probes: bool) -> None:
+        rejected = self._is_rejection(error)
+        if not rejected and not isinstance(error, OUTAGE):
+            self._succeeded()  # Gigya answered, whatever it said of the user
+            return
+        if self._until is not None and not probes:
+            return  # begun before the breaker opened: it tells nothing new
+        self._probing = False
+        now = self._monotonic()
+        self._failed_at.append(now)
+        if rejected or probes or self._is_full(now):
+            self._until = now + self._limits.cool_down
+            self._why = UpstreamRejected if rejected else UpstreamUnavailable
+            self._observe(State.OPEN)
+
+    def _is_full(self, now: float) -> bool:
+        full = len(self._failed_at) == self._limits.failures
+        return full and now - self._failed_at[0] <= self._limits.window
+
+
+REFUSALS: Final[Mapping[type[ServiceError], str]] = {
+    UpstreamUnavailable: (
+        "Gigya has failed repeatedly and is left alone for a moment. Ask again later."
+    ),
+    UpstreamRejected: (
+        "Gigya has just refused this service's credentials and is not asked again for a moment."
+        " The operators must look at the site's keys."
+    ),
+}

@@ -1,0 +1,140 @@
+"""Sessions kept in memory for a short while: bounded, never past their expiry, never stale."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+from service.deadline import Clock
+from service.errors import (
+    ServiceError,
+    UpstreamBusy,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from service.model import Exchange, Session
+
+K = TypeVar("K", bound=Hashable)
+
+COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
+"""Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
+COOL_DOWN: Final = 1.0
+OVERHEAD: Final = 1024
+"""Bytes that an entry takes beside its texts, rounded up."""
+
+HIT: Final = "hit"
+MISS: Final = "miss"
+STORED: Final = "stored"
+EVICTED: Final = "evicted"
+COOLED: Final = "cooled-down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """``ttl`` and ``margin`` are seconds; ``margin`` is kept free before the earliest expiry."""
+
+    ttl: float
+    margin: float
+    entries: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    session: Session
+    until: float
+    octets: int
+
+
+class Cache(Generic[K]):
+    """Sessions by key, least recently used first."""
+
+    def __init__(
+        self, bounds: Bounds, *, clock: Clock, observe: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._observe = observe
+        self._kept: OrderedDict[K, _Kept] = OrderedDict()
+        self._failures: OrderedDict[K, tuple[ServiceError, float]] = OrderedDict()
+        self.octets = 0
+
+    def __len__(self) -> int:
+        """Return how many sessions are kept."""
+        return len(self._kept)
+
+    def session(self, key: K, *, max_age: float | None) -> Session | None:
+        """Return the session kept for ``key`` if it is at most ``max_age`` seconds old."""
+        now = self._clock.wall()
+        kept = self._kept.get(key)
+        if kept is not None and not kept.session.fetched_at <= now < kept.until:
+            self._drop(key)  # over, or the clock was set back
+            kept = None
+        if kept is None or (max_age is not None and now - kept.session.fetched_at > max_age):
+            self._observe(MISS)
+            return None
+        self._kept.move_to_end(key)
+        self._observe(HIT)
+        return replace(kept.session, exchange=_as_hit(kept.session.exchange))
+
+    def failure(self, key: K) -> ServiceError | None:
+        """Return what Gigya failed with for ``key`` a moment ago, if it did."""
+        error, until = self._failures.get(key, (None, 0.0))
+        if error is None or self._clock.monotonic() >= until:
+            self._failures.pop(key, None)
+            return None
+        self._observe(COOLED)
+        return error.again()
+
+    def keep(self, key: K, session: Session) -> None:
+        """Keep ``session`` until its time to live or its earliest expiry less the margin."""
+        until = self._until(session)
+        octets = _octets(session)
+        self._failures.pop(key, None)
+        self._drop(key)
+        if until <= self._clock.wall() or octets > self._bounds.octets:
+            return
+        self._kept[key] = _Kept(session, until, octets)
+        self.octets += octets
+        self._observe(STORED)
+        while len(self._kept) > self._bounds.entries or self.octets > self._bounds.octets:
+            self._drop(next(iter(self._kept)))
+            self._observe(EVICTED)
+
+    def keep_failure(self, key: K, error: ServiceError) -> None:
+        """Remember a failure of Gigya's for a moment, so that it is not asked at once again."""
+        if not isinstance(error, COOLS_DOWN):
+            return
+        self._failures[key] = (error, self._clock.monotonic() + COOL_DOWN)
+        while len(self._failures) > self._bounds.entries:
+            self._failures.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything: a key was rotated, or what may be kept has changed."""
+        self._kept.clear()
+        self._failures.clear()
+        self.octets = 0
+
+    def _until(self, session: Session) -> float:
+        expiries = (session.token_expires_at, session.session_expires_at)
+        ends = (e.timestamp() - self._bounds.margin for e in expiries if e is not None)
+        return min((session.fetched_at + self._bounds.ttl, *ends))
+
+    def _drop(self, key: K) -> None:
+        if (kept := self._kept.pop(key, None)) is not None:
+            self.octets -= kept.octets
+
+
+def _as_hit(exchange: Exchange) -> Exchange:
+    return replace(exchange, cached=True, attempts=0, milliseconds=0.0)
+
+
+def _octets(session: Session) -> int:
+    secrets = (
+        session.auth_token,
+        session.token_secret,
+        session.session_handle,
+        session.provider_uid,
+    )
+    return OVERHEAD + sum(len(secret) for secret in secrets if secret is not None)

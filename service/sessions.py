@@ -1,0 +1,140 @@
+"""The sessions of all sites, as the broker sees them: cache, flight, breaker, slot, Gigya."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from service.deadline import Clock, Deadline
+from service.errors import ServiceError
+from service.model import Field, ProviderName, Session, SessionQuery, SiteName
+from service.resilience.admission import Admission
+from service.resilience.breaker import Breaker
+from service.resilience.cache import Cache
+from service.resilience.flights import Flights
+from service.secret import Secret
+
+NOT_KEPT: Final = Secret("")
+"""In the place of a value that nobody may have, and that is therefore not in memory."""
+
+Key = tuple[SessionQuery, tuple[int, ...]]
+Granted = Callable[[SiteName, ProviderName], frozenset[Field]]
+
+
+class Source(Protocol):
+    """Where one site's sessions come from."""
+
+    async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
+        """Return the session, or raise a ``ServiceError``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSource:
+    """One site: its source, and what protects it and us.
+
+    ``generations`` are those of the site's keys and credentials: a new one makes a new key.
+    """
+
+    source: Source
+    breaker: Breaker
+    admission: Admission
+    generations: Callable[[], tuple[int, ...]]
+
+    async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
+        """Ask Gigya, if the breaker lets us and there is a slot."""
+        with self.breaker.guard():
+            async with self.admission.slot(query.uid, deadline):
+                return await self.source.session(query, deadline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """A cache, and which fields may be in it: those that someone is granted."""
+
+    cache: Cache[Key]
+    granted: Granted
+    generation: Callable[[], int]
+
+
+class Sessions:
+    """Gets sessions; several requests for one share a call, and none outlives its deadline.
+
+    ``seconds`` is the deadline of a call, which is its own and no request's.
+    """
+
+    def __init__(
+        self,
+        sites: Mapping[SiteName, SiteSource],
+        *,
+        flights: Flights[Key, Session],
+        clock: Clock,
+        seconds: float,
+        caching: Caching | None = None,
+    ) -> None:
+        self._sites = sites
+        self._flights = flights
+        self._clock = clock
+        self._seconds = seconds
+        self._caching = caching
+
+    async def session(
+        self, query: SessionQuery, *, max_age: int | None, deadline: Deadline
+    ) -> Session:
+        """Return the session that ``query`` names, at most ``max_age`` seconds old.
+
+        0 asks Gigya, in a call that began after this request. Raises a ``ServiceError``.
+        """
+        site = self._sites[query.site]
+        key = (query, site.generations())
+        if self._caching is None:
+            return await self._ask(site, key, max_age=max_age, deadline=deadline)
+        return await self._ask_through(self._caching, site, key, max_age, deadline)
+
+    async def _ask(
+        self, site: SiteSource, key: Key, *, max_age: int | None, deadline: Deadline
+    ) -> Session:
+        def call() -> Awaitable[Session]:
+            return site.session(key[0], Deadline.after(self._seconds, self._clock))
+
+        return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
+
+    async def _ask_through(
+        self,
+        caching: Caching,
+        site: SiteSource,
+        key: Key,
+        max_age: int | None,
+        deadline: Deadline,
+    ) -> Session:
+        query, generations = key
+        place = (query, (*generations, caching.generation()))
+        if max_age != 0:
+            if (kept := caching.cache.session(place, max_age=max_age)) is not None:
+                return kept
+            if (failure := caching.cache.failure(place)) is not None:
+                raise failure
+        try:
+            session = await self._ask(site, key, max_age=max_age, deadline=deadline)
+        except ServiceError as error:
+            caching.cache.keep_failure(place, error)
+            raise
+        granted = caching.granted(query.site, query.provider)
+        caching.cache.keep(place, only(session, granted))
+        return session
+
+
+def only(session: Session, granted: frozenset[Field]) -> Session:
+    """Return ``session`` without the values of fields that nobody is granted.
+
+    That there was such a value stays known: the names of the others depend on it.
+    """
+
+    def kept(field: Field, value: Secret[str] | None) -> Secret[str] | None:
+        return value if value is None or field in granted else NOT_KEPT
+
+    return replace(
+        session,
+        auth_token=session.auth_token if Field.AUTH_TOKEN in granted else NOT_KEPT,
+        token_secret=kept(Field.TOKEN_SECRET, session.token_secret),
+        session_handle=kept(Field.SESSION_HANDLE, session.session_handle),
+        provider_uid=kept(Field.PROVIDER_UID, session.provider_uid),
+    )
