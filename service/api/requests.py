@@ -1,0 +1,77 @@
+"""The body of a token request: bytes that may hold anything -> ``TokenRequest``, or why not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from service.api.members import MEMBERS, Unfit
+from service.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from service.model import TokenRequest
+from service.strict_json import NotStrictJson, loads
+
+LARGEST_BODY: Final = 16_384
+"""Bytes."""
+
+_KNOWN: Final = {member.name: member for member in MEMBERS}
+
+
+def require_json(content_types: Sequence[str]) -> None:
+    """Refuse a body that is not declared as JSON in UTF-8, whatever it holds.
+
+    ``content_types`` are the values of all Content-Type headers (RFC 9110, section 8.3).
+    Raises ``UnsupportedMediaType``.
+    """
+    if len(content_types) != 1 or not _is_json(content_types[0]):
+        raise UnsupportedMediaType(
+            "The body must be application/json, in UTF-8, and say so in one Content-Type header."
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    return media_type == "application/json" and parameters in _PARAMETERS
+
+
+_PARAMETERS: Final[tuple[list[str], ...]] = ([], ["charset=utf-8"], ['charset="utf-8"'])
+
+
+def parse(content_types: Sequence[str], body: bytes) -> TokenRequest:
+    """Return the request in ``body``, well-formed and undecided.
+
+    Raises ``UnsupportedMediaType``, ``RequestTooLarge``, and ``InvalidRequest`` with everything
+    that is wrong in one sentence each, none of which quotes what was sent.
+    """
+    require_json(content_types)
+    if len(body) > LARGEST_BODY:
+        raise RequestTooLarge(f"The body is over {LARGEST_BODY} bytes.")
+    members = _document(body)
+    values, wrong = _read(members)
+    if wrong:
+        raise InvalidRequest(" ".join(wrong))
+    return TokenRequest(**values, has_context="context" in members)
+
+
+def _document(body: bytes) -> Mapping[str, Any]:
+    problem = "The body is empty." if not body else "The body is not a JSON object."
+    try:
+        document = loads(body) if body else None
+    except NotStrictJson as error:
+        problem = f"The body is not JSON as this service takes it: {error}."
+    else:
+        if isinstance(document, dict):
+            return document
+    raise InvalidRequest(problem, reason="not-a-json-object")
+
+
+def _read(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what the members mean, and what is wrong with them."""
+    values: dict[str, Any] = {}
+    wrong = [f"{m.name} is missing." for m in MEMBERS if m.is_required and m.name not in members]
+    unknown = len(members.keys() - _KNOWN.keys())
+    if unknown:
+        wrong.append(f"Members not known here: {unknown}. Known: {', '.join(_KNOWN)}.")
+    for name in (name for name in _KNOWN if name in members):
+        try:
+            values[name] = _KNOWN[name].read(members[name])
+        except Unfit as error:
+            wrong.append(f"{name} {error}.")
+    return values, wrong
