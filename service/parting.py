@@ -1,0 +1,125 @@
+"""How a connection ends: refused, idle, unread or done, always within a limit."""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.reception import Hall
+
+LINGER: Final = 2.0
+"""Seconds a peer has to take what it was sent before the connection is cut."""
+
+KINDS: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.BAD_REQUEST: "malformed-request",
+    HTTPStatus.REQUEST_TIMEOUT: "too-slow",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "malformed-request",
+}
+
+
+class Unacceptable(Exception):
+    """A request that no application sees: ``status`` is its answer, ``reason`` a slug for us."""
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Parting(HttpToolsProtocol):
+    """uvicorn's protocol, with an end to every wait for a peer that does not read."""
+
+    def __init__(self, config: Config, hall: Hall) -> None:
+        super().__init__(config, hall, {})
+        self.hall = hall
+        self._deaf = False
+        self._cut_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is owed."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def pause_writing(self) -> None:
+        """Give a peer that does not read its answer ``send_timeout``."""
+        super().pause_writing()
+        self._cut_after(self.hall.terms.send_timeout, reason="send-timeout")
+
+    def resume_writing(self) -> None:
+        """Forgive it, unless it was to end anyhow."""
+        super().resume_writing()
+        if self._cut_timer is not None and not self.transport.is_closing():
+            self._cut_timer.cancel()
+            self._cut_timer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; nothing of the connection stays."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self._cut_timer is not None:
+            self._cut_timer.cancel()
+        self.hall.left.set()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or see that the peer takes its answer."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._cut_after(LINGER)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection."""
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close, and do not wait long for the peer to agree."""
+        self.transport.close()
+        self._cut_after(LINGER)
+
+    def refuse(self, fault: Unacceptable, *, within_request: bool) -> None:
+        """Answer ``fault`` with its status alone, but never in the middle of another answer.
+
+        ``within_request``: the fault is in the body of a request that the application has.
+        """
+        self._deaf = True
+        self.hall.tell(KINDS[fault.status], fault.reason, self.client)
+        if self.pipeline:
+            self.hang_up()
+        elif not self.is_busy:
+            self._answer(fault.status)
+        elif within_request:
+            self._withdraw(fault.status)
+        else:
+            self.cycle.keep_alive = False  # the request before it is answered first
+
+    def _withdraw(self, status: HTTPStatus) -> None:
+        """Take the request back from the application, which sees that its peer has gone."""
+        started, self.cycle.disconnected = self.cycle.response_started, True
+        self.cycle.message_event.set()
+        if started:
+            self.hang_up()
+        else:
+            self._answer(status)
+
+    def _answer(self, status: HTTPStatus) -> None:
+        line = f"HTTP/1.1 {status} {status.phrase}\r\n"
+        self.transport.write(f"{line}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        if not self.transport.can_write_eof():
+            self.hang_up()
+            return
+        # To close with octets unread would reset the connection and lose the answer.
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._cut_after(LINGER)
+
+    def _cut_after(self, seconds: float, reason: str | None = None) -> None:
+        if self._cut_timer is not None:
+            self._cut_timer.cancel()
+        self._cut_timer = self.loop.call_later(seconds, self._cut, reason)
+
+    def _cut(self, reason: str | None) -> None:
+        if reason is not None:
+            self.hall.tell("too-slow", reason, self.client)
+        self.transport.abort()

@@ -1,0 +1,78 @@
+"""What the connections of one listener share: their terms, and who is told of refusals."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from uvicorn.server import ServerState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How long and how much a peer may; times in seconds, ``max_head`` in octets."""
+
+    header_timeout: float = 10.0
+    body_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    send_timeout: float = 10.0
+    max_connections: int = 2048
+    max_connection_age: float | None = None
+    max_head: int = 32768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A connection or request that never reached the application, or was cut short.
+
+    ``kind`` is ``tls-refused``, ``connection-refused``, ``malformed-request`` or ``too-slow``;
+    ``reason`` is a slug; ``peer`` an address without port.
+    """
+
+    listener: str
+    kind: str
+    reason: str
+    peer: str | None
+
+
+Observe = Callable[[Refusal], None]
+
+
+def ignore(_: Refusal) -> None:
+    """Observe nothing."""
+
+
+def _plain() -> int:
+    return 0
+
+
+class Hall(ServerState):
+    """What the connections of one listener have in common.
+
+    ``generation`` tells which TLS context is current: connections made under an older one are
+    retired. While ``retiring``, every answer says ``Connection: close``. ``left`` is set whenever a
+    connection has gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        terms: Terms,
+        observe: Observe = ignore,
+        generation: Callable[[], int] = _plain,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.terms = terms
+        self.generation = generation
+        self.retiring = False
+        self.left = asyncio.Event()
+        self._observe = observe
+
+    def tell(self, kind: str, reason: str, client: tuple[str, int] | None) -> None:
+        """Tell the observer, which cannot fail a request."""
+        peer = client[0] if client else None
+        try:
+            self._observe(Refusal(listener=self.name, kind=kind, reason=reason, peer=peer))
+        except Exception:  # noqa: BLE001  # observation is never worth a connection
+            return

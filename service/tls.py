@@ -1,0 +1,226 @@
+"""TLS as the API's listener speaks it: contexts from bytes, refusals by name (RFC 8446)."""
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from service.secret import Secret
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2 (RFC 9325 §4.2: forward secret, AEAD); those of TLS 1.3 are all good."""
+
+OPTIONS: Final = (
+    ssl.OP_NO_TICKET
+    | ssl.OP_NO_COMPRESSION
+    | ssl.OP_NO_RENEGOTIATION
+    | ssl.OP_CIPHER_SERVER_PREFERENCE
+)
+
+CERTIFICATE_FAULTS: Final[Mapping[int, str]] = {
+    2: "unknown-ca",
+    7: "bad-signature",
+    9: "certificate-not-yet-valid",
+    10: "certificate-expired",
+    18: "unknown-ca",
+    19: "unknown-ca",
+    20: "unknown-ca",
+    21: "unknown-ca",
+    24: "bad-chain",
+    25: "bad-chain",
+    26: "wrong-purpose",
+    32: "bad-chain",
+    66: "weak-key",
+    67: "weak-key",
+    68: "weak-signature",
+    79: "bad-chain",
+}
+"""X509_V_ERR_* of OpenSSL's x509_vfy.h, by what an operator would do about it."""
+
+HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no-certificate",
+    "UNSUPPORTED_PROTOCOL": "protocol-version",
+    "NO_PROTOCOLS_AVAILABLE": "protocol-version",
+    "VERSION_TOO_LOW": "protocol-version",
+    "NO_SHARED_CIPHER": "no-shared-cipher",
+    "NO_SUITABLE_KEY_SHARE": "no-shared-cipher",
+    "NO_SHARED_GROUPS": "no-shared-cipher",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no-shared-cipher",
+    "BAD_SIGNATURE": "bad-signature",
+    "WRONG_VERSION_NUMBER": "not-tls",
+    "PACKET_LENGTH_TOO_LONG": "not-tls",
+    "BAD_RECORD_TYPE": "not-tls",
+    "HTTP_REQUEST": "not-tls",
+    "HTTPS_PROXY_REQUEST": "not-tls",
+    "UNEXPECTED_EOF_WHILE_READING": "closed",
+}
+
+
+class TlsFault(ValueError):
+    """The files do not make a TLS configuration; says why, quoting nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """What a context is made of, in PEM; with a ``client_ca`` every peer needs a certificate."""
+
+    certificate: bytes
+    key: Secret[bytes]
+    client_ca: bytes | None = None
+
+
+def parse(contents: Sequence[bytes]) -> ssl.SSLContext:
+    """Return a context from the contents of certificate, key and (if any) client CA file.
+
+    The ``parse`` of a watched group of files. Raises ``TlsFault``.
+    """
+    certificate, key, *client_ca = contents
+    material = Material(
+        certificate=certificate, key=Secret(key), client_ca=client_ca[0] if client_ca else None
+    )
+    return open_context(material)
+
+
+def open_context(material: Material) -> ssl.SSLContext:
+    """Return a fresh context, which shares no session and no trust with any before it.
+
+    TLS 1.2 or newer, no tickets, no renegotiation, ALPN ``http/1.1``. Raises ``TlsFault``.
+    """
+    _check_pair(material)
+    context = Context(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= OPTIONS
+    context.num_tickets = 0
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, material)
+    if material.client_ca is not None:
+        _trust(context, material.client_ca)
+    return context
+
+
+def refusal_reason(error: BaseException) -> str:
+    """Return the slug that says why a handshake failed, from what the event loop raised."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CERTIFICATE_FAULTS.get(error.verify_code, "bad-certificate")
+    if isinstance(error, ssl.SSLError):
+        return _slug(error.reason or "")
+    if isinstance(error, (TimeoutError, ConnectionAbortedError)):
+        return "timeout"
+    return "closed" if isinstance(error, OSError) else "other"
+
+
+def not_after(certificate: bytes) -> float:
+    """Return when a certificate (DER) expires, in UNIX seconds."""
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
+class _Object(ssl.SSLObject):
+    """Keeps what OpenSSL wanted to say when a handshake failed; event loops drop it."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.alert = self.outgoing.read()  # type: ignore[attr-defined]  # for alert_of
+            raise
+
+
+class Context(ssl.SSLContext):
+    """A context whose failed handshakes leave their alert with the error."""
+
+    sslobject_class = _Object
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any
+    ) -> ssl.SSLObject:
+        """Return an object for one connection."""
+        wrapped = super().wrap_bio(incoming, outgoing, *args, **options)
+        if isinstance(wrapped, _Object):
+            wrapped.outgoing = outgoing
+        return wrapped
+
+
+def alert_of(error: BaseException) -> bytes:
+    """Return the TLS alert (RFC 8446 §6) that tells the peer why, or nothing."""
+    alert = getattr(error, "alert", b"")
+    return alert if isinstance(alert, bytes) else b""
+
+
+def _slug(reason: str) -> str:
+    # "…_ALERT_…" names what the peer sent: it is the one who refuses.
+    return HANDSHAKE_FAULTS.get(reason) or (
+        "refused-by-peer" if "_ALERT_" in reason else "handshake-failed"
+    )
+
+
+def _check_pair(material: Material) -> None:
+    problem: str | None = None
+    try:
+        ours = x509.load_pem_x509_certificates(material.certificate)[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise TlsFault("the certificate file does not hold PEM certificates") from None
+    try:
+        theirs = load_pem_private_key(material.key.reveal(), password=None).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        problem = "the key file does not hold a PEM private key"
+    except TypeError:
+        problem = "the private key is encrypted: only one without a passphrase can be used"
+    else:
+        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if ours.public_bytes(*spki) != theirs.public_bytes(*spki):
+            problem = "the certificate and the private key do not belong together"
+    if problem is not None:
+        raise TlsFault(problem)
+
+
+def _load_pair(context: ssl.SSLContext, material: Material) -> None:
+    pair = material.certificate.rstrip() + b"\n" + material.key.reveal()
+    problem = False
+    with _path_of(pair) as path:
+        try:
+            context.load_cert_chain(path)
+        except (ssl.SSLError, ValueError):
+            problem = True
+    if problem:
+        raise TlsFault("OpenSSL does not accept the certificate chain or its key")
+
+
+def _trust(context: ssl.SSLContext, client_ca: bytes) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    # What the operator lists is what is trusted, be it a root or an issuer below one.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        anchors = x509.load_pem_x509_certificates(client_ca)
+    except ValueError:
+        raise TlsFault("the client CA file does not hold PEM certificates") from None
+    context.load_verify_locations(cadata=b"".join(a.public_bytes(Encoding.DER) for a in anchors))
+
+
+@contextmanager
+def _path_of(octets: bytes) -> Iterator[str]:
+    """Give OpenSSL, which reads files only, a path to ``octets`` that is in memory if it can be."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pem")
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # has no path
+            file.write(octets)
+            yield f"/proc/self/fd/{descriptor}"
+        return
+    with NamedTemporaryFile(buffering=0) as named:  # mode 0600, gone at the end of the block
+        named.write(octets)
+        yield named.name
