@@ -1,0 +1,165 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from service.errors import (
+    NoSession,
+    ServiceError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from service.resilience.breaker import Breaker, Limits, State
+
+LIMITS = Limits(failures=3, window=30, cool_down=5)
+
+
+class Time:
+    """Seconds that a test moves by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Site:
+    """A breaker, the calls that it let through, and the states that it told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.time = Time()
+        self.told: list[State] = []
+        self.calls = 0
+        self.breaker = Breaker(LIMITS, monotonic=self.time, observe=self.told.append, **options)
+
+    def call(self, error: BaseException | None = None) -> None:
+        with self.breaker.guard():
+            self.calls += 1
+            if error is not None:
+                raise error
+
+    def state(self) -> State:
+        return self.breaker.state
+
+    def fail(self, times: int = 1, error: ServiceError | None = None) -> None:
+        for _ in range(times):
+            with pytest.raises(ServiceError):
+                self.call(error or UpstreamUnavailable("away"))
+
+
+class TestBreaker:
+    def test_opens_after_failures_in_a_row(self) -> None:
+        """So many failures within the window, and Gigya is left alone."""
+        site = Site()
+
+        site.fail(2)
+        assert State.CLOSED is site.state()
+        site.fail(1, UpstreamTimeout("late"))
+        assert State.OPEN is site.state()
+        with pytest.raises(UpstreamUnavailable) as refused:
+            site.call()
+
+        assert (3, "breaker-open", 5) == (
+            site.calls,
+            refused.value.reason,
+            refused.value.retry_after,
+        )
+
+    def test_failures_far_apart_do_not_open_it(self) -> None:
+        """Only failures within the window count together."""
+        site = Site()
+        for _ in range(5):
+            site.fail()
+            site.time.now += 16
+
+        assert State.CLOSED is site.state()
+
+    def test_an_answer_starts_the_count_anew(self) -> None:
+        """What Gigya says of a user is an answer, however unwelcome."""
+        site = Site()
+
+        site.fail(2)
+        site.fail(1, NoSession("none"))
+        site.fail(2)
+
+        assert State.CLOSED is site.state()
+
+    def test_lets_one_probe_through(self) -> None:
+        """After the cool-down one call asks; the others are refused until it knows."""
+        site = Site()
+        site.fail(3)
+        site.time.now += 5
+
+        assert State.HALF_OPEN is site.state()
+        with site.breaker.guard():
+            with pytest.raises(UpstreamUnavailable):
+                site.call()
+            assert State.OPEN is site.state()
+
+        assert State.CLOSED is site.state()
+        assert [State.OPEN, State.HALF_OPEN, State.CLOSED] == site.told
+
+    def test_a_failed_probe_waits_anew(self) -> None:
+        """One failure of the probe is enough to wait for another cool-down."""
+        site = Site()
+        site.fail(3)
+        site.time.now += 5
+        site.fail()
+
+        assert State.OPEN is site.state()
+        site.time.now += 4.9
+        assert State.OPEN is site.state()
+        site.time.now += 0.2
+        assert State.HALF_OPEN is site.state()
+
+    def test_a_cancelled_probe_leaves_room_for_the_next(self) -> None:
+        """A probe that is given up tells nothing and blocks nobody."""
+        site = Site()
+        site.fail(3)
+        site.time.now += 5
+        with pytest.raises(asyncio.CancelledError):
+            site.call(asyncio.CancelledError())
+
+        site.call()
+
+        assert State.CLOSED is site.state()
+
+    def test_late_failures_tell_nothing_new(self) -> None:
+        """A call that began before the breaker opened does not make the wait longer."""
+        site = Site()
+        slow = site.breaker.guard()
+        slow.__enter__()
+        site.fail(3)
+        site.time.now += 4
+        late = UpstreamTimeout("late")
+        with pytest.raises(UpstreamTimeout):
+            slow.__exit__(UpstreamTimeout, late, None)
+        site.time.now += 1
+
+        assert State.HALF_OPEN is site.state()
+
+    def test_rejected_credentials_are_not_an_outage(self) -> None:
+        """They get a cool-down at once, and who asks meanwhile hears what is the matter."""
+        site = Site(is_rejection=lambda error: error.reason == "credentials")
+        site.fail(1, UpstreamRejected("no", reason="credentials"))
+
+        with pytest.raises(UpstreamRejected) as refused:
+            site.call()
+
+        assert (1, 5) == (site.calls, refused.value.retry_after)
+
+    def test_an_outage_makes_few_calls(self) -> None:
+        """With every call failing, calls fall far below a tenth of the requests."""
+        site = Site()
+        for _ in range(10_000):
+            with pytest.raises(ServiceError):
+                site.call(UpstreamUnavailable("away"))
+            site.time.now += 0.01
+
+        assert site.calls <= 3 + 100 / LIMITS.cool_down
+
+        site.time.now += LIMITS.cool_down
+        site.call()
+        assert State.CLOSED is site.state()

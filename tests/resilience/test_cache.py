@@ -1,0 +1,167 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+
+from service.deadline import Clock
+from service.errors import NoSession, ReauthenticationRequired, ServiceError, UpstreamUnavailable
+from service.model import Exchange, Session
+from service.resilience.cache import COOL_DOWN, EVICTED, HIT, MISS, OVERHEAD, Bounds, Cache
+from service.secret import Secret
+
+NOW = 1_800_000_000.0
+BOUNDS = Bounds(ttl=60, margin=30, entries=3, octets=1_000_000)
+
+
+class Time:
+    """Seconds that a test moves by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def session(
+    *, lives: float | None = None, session_lives: float | None = None, size: int = 10
+) -> Session:
+    return Session(
+        auth_token=Secret("x" * size),
+        token_expires_at=None if lives is None else datetime.fromtimestamp(NOW + lives, UTC),
+        session_expires_at=(
+            None if session_lives is None else datetime.fromtimestamp(NOW + session_lives, UTC)
+        ),
+        fetched_at=NOW,
+        exchange=Exchange(attempts=2, milliseconds=50, call_id="call", error_code=0),
+    )
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def observed() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def cache(time: Time, observed: list[str]) -> Iterator[Cache[str]]:
+    cache: Cache[str] = Cache(
+        BOUNDS, clock=Clock(wall=time, monotonic=time), observe=observed.append
+    )
+    yield cache
+    cache.clear()
+    assert (0, 0) == (len(cache), cache.octets)
+
+
+class TestCache:
+    def test_gives_back_what_it_keeps(self, cache: Cache[str], observed: list[str]) -> None:
+        """A hit is the same session, and says that nobody was asked."""
+        cache.keep("a", session())
+
+        hit = cache.session("a", max_age=None)
+
+        assert hit is not None
+        assert Exchange(cached=True, call_id="call", error_code=0) == hit.exchange
+        assert None is cache.session("b", max_age=None)
+        assert [HIT, MISS] == observed[-2:]
+
+    def test_forgets_the_least_used(self, cache: Cache[str], observed: list[str]) -> None:
+        """Beyond its entries, what was used longest ago goes."""
+        for key in "abc":
+            cache.keep(key, session())
+        cache.session("a", max_age=None)
+        cache.keep("d", session())
+
+        assert [True, False, True, True] == [
+            cache.session(key, max_age=None) is not None for key in "abcd"
+        ]
+        assert 1 == observed.count(EVICTED)
+
+    def test_is_bounded_in_octets(self, time: Time) -> None:
+        """Long tokens take room from others, and one too long is not kept."""
+        bounds = Bounds(ttl=60, margin=0, entries=100, octets=3 * (OVERHEAD + 100))
+        cache: Cache[int] = Cache(bounds, clock=Clock(wall=time, monotonic=time))
+
+        for key in range(9):
+            cache.keep(key, session(size=100))
+            assert cache.octets <= bounds.octets
+        assert 3 == len(cache)
+        cache.keep(0, session(size=5000))
+
+        assert None is cache.session(0, max_age=None)
+
+    def test_replaces(self, cache: Cache[str]) -> None:
+        """A newer session takes the older one's place and room."""
+        cache.keep("a", session(size=500))
+        cache.keep("a", session(size=10))
+
+        assert (1, OVERHEAD + 10) == (len(cache), cache.octets)
+
+    @pytest.mark.parametrize(
+        ("lives", "session_lives", "max_age", "age"),
+        list(
+            product(
+                (None, 10, 31, 45, 89, 91, 1000),
+                (None, 40, 1000),
+                (None, 0, 5, 59, 100),
+                (0, 1, 5, 6, 14, 15, 29, 59, 60, 61),
+            )
+        ),
+    )
+    def test_is_never_stale(
+        self,
+        cache: Cache[str],
+        time: Time,
+        lives: float | None,
+        session_lives: float | None,
+        max_age: int | None,
+        age: int,
+    ) -> None:
+        """A hit is inside its time to live, the age that was asked, and the margin of expiries."""
+        cache.keep("a", session(lives=lives, session_lives=session_lives))
+        time.now += age
+
+        hit = cache.session("a", max_age=max_age)
+
+        ends = [e - BOUNDS.margin for e in (lives, session_lives) if e is not None]
+        fresh = age < min([BOUNDS.ttl, *ends]) and (max_age is None or age <= max_age)
+        assert fresh == (hit is not None)
+
+    def test_does_not_believe_a_clock_set_back(self, cache: Cache[str], time: Time) -> None:
+        """An answer from the future is asked for again."""
+        cache.keep("a", session())
+        time.now -= 10
+
+        assert None is cache.session("a", max_age=None)
+
+
+class TestFailures:
+    def test_cool_down(self, cache: Cache[str], time: Time) -> None:
+        """A failure of Gigya's is remembered for a moment."""
+        cache.keep_failure("a", UpstreamUnavailable("away"))
+
+        assert isinstance(cache.failure("a"), UpstreamUnavailable)
+        assert None is cache.failure("b")
+        time.now += COOL_DOWN
+        assert None is cache.failure("a")
+
+    @pytest.mark.parametrize("error", [NoSession("none"), ReauthenticationRequired("again")])
+    def test_what_is_true_of_a_user_is_never_kept(
+        self, cache: Cache[str], error: ServiceError
+    ) -> None:
+        """Who logs in again gets a token at once."""
+        cache.keep_failure("a", error)
+
+        assert None is cache.failure("a")
+
+    def test_are_bounded(self, cache: Cache[str]) -> None:
+        """They take no more entries than sessions do."""
+        for key in "abcd":
+            cache.keep_failure(key, UpstreamUnavailable("away"))
+
+        assert [True, False] == [cache.failure(key) is None for key in "ab"]
