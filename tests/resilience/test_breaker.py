@@ -134,8 +134,7 @@ class TestBreaker:
         site.fail(3)
         site.time.now += 4
         late = UpstreamTimeout("late")
-        with pytest.raises(UpstreamTimeout):
-            slow.__exit__(UpstreamTimeout, late, None)
+        slow.__exit__(UpstreamTimeout, late, None)
         site.time.now += 1
 
         assert State.HALF_OPEN is site.state()
