@@ -192,7 +192,7 @@ PROBLEMS: Final[Mapping[type[ServiceError], Problem]] = {
         is_retryable=True,
         retry_after=2,
         caller="Try again as Retry-After says; nothing was released.",
-        operator="Page someone: a disk is full or a socket closed; then the sinks heal by themselves.",
+        operator="Page someone: a disk is full or a socket closed; sinks then heal by themselves.",
     ),
     AuthenticationUnavailable: Problem(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
