@@ -143,6 +143,7 @@ _EXPIRIES: Final = ("Expiration", "ExpirationUTC")
 class KeyRing(_Key):
     """A site's partner secrets, newest first; a secret that occurs twice counts once.
 
+    Its length is the number of secrets: with more than one, a reply's signature is worth having.
     Raises ``ValueError`` for several secrets with ``ZEROS``: nothing there tells a wrong key.
     """
 
@@ -156,6 +157,9 @@ class KeyRing(_Key):
                 self._keys[slot] = key
         if padding is Padding.ZEROS and len(self._keys) > 1:
             raise ValueError("padding ZEROS allows one partner secret only")
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def vouches(self, text: str, given: str) -> bool:
         """Whether ``given`` (base64) is the signature of ``text`` by any of the secrets."""
