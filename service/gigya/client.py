@@ -1,0 +1,176 @@
+"""Calls to one site's Gigya: attempts, what each trouble allows next, and one outcome.
+
+Source: facts.md §5 and §8. Every method called through this must only read.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from service.deadline import Clock, Deadline
+from service.gigya.access_token import METHOD as GET_TOKEN
+from service.gigya.access_token import Issued, issued
+from service.gigya.attempts import post, read
+from service.gigya.authentication import Authenticated, OAuth2, authenticate, token_request
+from service.gigya.cures import Cure, Cures, Run
+from service.gigya.replies import Reply, Verdict
+from service.gigya.sites import endpoint
+from service.gigya.slots import Rotation, Slot, Slots
+from service.gigya.troubles import Result, Trouble, Troubled, of_outbound
+from service.live import Live
+from service.model import Exchange
+from service.outbound import Answer, Outbound, TimedOut
+
+T = TypeVar("T")
+
+COMMON: Final = {"format": "json", "httpStatusCodes": "false"}
+"""Sent with each call: a body to judge by, whatever the status."""
+
+PATIENCE: Final[Mapping[int, float]] = {100001: 0.5, 403048: 1.0, 409030: 0.1}
+"""Seconds before a code may be asked about again, before any jitter: honoured, not hammered."""
+
+_PROVES: Final = frozenset({Result.OK, Result.NO_SESSION, Result.REAUTHENTICATE})
+"""Results that only a caller whom Gigya has authenticated can get."""
+
+
+class Pauses(Protocol):
+    """Who says whether and when a transient trouble may be tried again (``resilience.retries``)."""
+
+    def begin(self) -> None:
+        """Count a first call."""
+
+    async def pause(self, attempt: int, deadline: Deadline, *, at_least: float = 0.0) -> bool:
+        """Wait before try ``attempt + 1`` and return True, or return False at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observers:
+    """Who watches: each attempt with its seconds, each slot that proved good, each cure."""
+
+    attempted: Callable[[Result, float], None] = lambda _, __: None
+    authenticated: Callable[[str], None] = lambda _: None
+    cured: Callable[[Cure], None] = lambda _: None
+
+
+class Client:
+    """Gigya as one site sees it. ``nonce`` gives a text that was never given before."""
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        slots: Live[Slots],
+        *,
+        origin: str,
+        api_key: str,
+        pauses: Pauses,
+        clock: Clock,
+        nonce: Callable[[], str],
+        observers: Observers | None = None,
+    ) -> None:
+        self._outbound = outbound
+        self._origin = origin
+        self._api_key = api_key
+        self._pauses = pauses
+        self._clock = clock
+        self._nonce = nonce
+        self._observers = observers or Observers()
+        self._rotation = Rotation(slots, self._ask_token, clock=clock)
+        self._cures = Cures(self._rotation, clock=clock, observe=self._observers.cured)
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which Gigya's clock is ahead of ours, as its replies showed."""
+        return self._cures.offset.seconds
+
+    async def call(
+        self, method: str, params: Mapping[str, str], deadline: Deadline
+    ) -> tuple[Reply, Exchange]:
+        """Return a reply whose code is 0, and what the call took.
+
+        Raises a ``ServiceError`` with its ``exchange`` for everything else.
+        """
+        began = self._clock.monotonic()
+        run = Run(slot=self._rotation.working)
+        self._pauses.begin()
+        while True:
+            outcome = await self._attempted(method, params, run, deadline)
+            if isinstance(outcome, Reply):
+                return outcome, self._exchange(run, outcome, began)
+            if not await self._may_repeat(outcome, run, deadline):
+                raise outcome.as_error(self._exchange(run, outcome.reply, began))
+
+    async def aclose(self) -> None:
+        """End what goes on beside the calls."""
+        await self._rotation.aclose()
+
+    async def _attempted(
+        self, method: str, params: Mapping[str, str], run: Run, deadline: Deadline
+    ) -> Reply | Trouble:
+        run.attempts += 1
+        try:
+            reply = await self._attempt(method, params, run, deadline)
+        except Troubled as error:
+            self._note(run.slot, error.trouble.result)
+            return error.trouble
+        self._note(run.slot, Result.OK)
+        return reply
+
+    async def _attempt(
+        self, method: str, params: Mapping[str, str], run: Run, deadline: Deadline
+    ) -> Reply:
+        if deadline.is_past:
+            raise Troubled(of_outbound(TimedOut(sent=False)))
+        run.offset = self._cures.offset.seconds
+        slot, url = run.slot, endpoint(self._origin, method)
+        run.token = await slot.token.get(deadline) if slot.token is not None else None
+        authenticated = authenticate(
+            slot.credentials,
+            {**COMMON, **params},
+            url=url,
+            api_key=self._api_key,
+            now=self._clock.wall() + run.offset,
+            nonce=self._nonce(),
+            access_token=run.token,
+        )
+        return await self._posted(url, authenticated, deadline, read)
+
+    async def _ask_token(self, credentials: OAuth2, deadline: Deadline) -> Issued:
+        form = token_request(credentials, {"format": "json"}, api_key=self._api_key)
+        return await self._posted(endpoint(self._origin, GET_TOKEN), form, deadline, issued)
+
+    async def _posted(
+        self,
+        url: str,
+        form: Authenticated,
+        deadline: Deadline,
+        understand: Callable[[Answer], T],
+    ) -> T:
+        began = self._clock.monotonic()
+        try:
+            understood = understand(await post(self._outbound, url, form, deadline=deadline))
+        except Troubled as error:
+            self._observers.attempted(error.trouble.result, self._clock.monotonic() - began)
+            raise
+        self._observers.attempted(Result.OK, self._clock.monotonic() - began)
+        return understood
+
+    def _note(self, slot: Slot, result: Result) -> None:
+        if result in _PROVES:
+            self._rotation.pin(slot)
+            self._observers.authenticated(slot.name)
+
+    async def _may_repeat(self, trouble: Trouble, run: Run, deadline: Deadline) -> bool:
+        if trouble.verdict is not Verdict.BACK_OFF:
+            return self._cures.cure(trouble, run)
+        code = trouble.reply.error_code if trouble.reply is not None else 0
+        at_least = max(trouble.retry_after or 0.0, PATIENCE.get(code, 0.0))
+        run.tries += 1
+        return await self._pauses.pause(run.tries - 1, deadline, at_least=at_least)
+
+    def _exchange(self, run: Run, reply: Reply | None, began: float) -> Exchange:
+        return Exchange(
+            error_code=reply.error_code if reply is not None else None,
+            call_id=reply.call_id if reply is not None else None,
+            attempts=run.attempts,
+            milliseconds=(self._clock.monotonic() - began) * 1000,
+        )

@@ -1,0 +1,107 @@
+"""What can make the very next attempt succeed: the clock, a nonce, a token, the other slot."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from service.deadline import Clock
+from service.gigya.clock_offset import RESOLUTION, ClockOffset
+from service.gigya.slots import Rotation, Slot
+from service.gigya.troubles import Result, Trouble
+from service.secret import Secret
+
+REST: Final = 10.0
+"""Seconds in which a cure that did not help is not tried again by anyone at the site.
+
+Cures are outside the retry budget, because each mends the site for all; this bounds those that
+mend nothing.
+"""
+
+
+class Cure(StrEnum):
+    """Each is tried once a call; a closed set, good as a label."""
+
+    RESYNC = "resync"
+    RENONCE = "renonce"
+    RENEW_TOKEN = "renew_token"  # noqa: S105  # a cure's name
+    OTHER_SLOT = "other_slot"
+
+
+CURES: Final[Mapping[Result, Cure]] = {
+    Result.CLOCK: Cure.RESYNC,
+    Result.NONCE: Cure.RENONCE,
+    Result.TOKEN: Cure.RENEW_TOKEN,
+    Result.CREDENTIALS_REJECTED: Cure.OTHER_SLOT,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One call under way: with what its last attempt was made, and what has been tried.
+
+    ``attempts`` counts all of them, ``tries`` those that the back-off knows.
+    """
+
+    slot: Slot
+    offset: float = 0.0
+    token: Secret[str] | None = None
+    attempts: int = 0
+    tries: int = 1
+    cures: set[Cure] = field(default_factory=set)
+
+
+class Cures:
+    """The cures of one site, with what they learnt."""
+
+    def __init__(
+        self, rotation: Rotation, *, clock: Clock, observe: Callable[[Cure], None]
+    ) -> None:
+        self.offset = ClockOffset()
+        self._rotation = rotation
+        self._clock = clock
+        self._observe = observe
+        self._rests: dict[Cure, tuple[float, int]] = {}
+        self._apply: Mapping[Cure, Callable[[Trouble, Run], bool]] = {
+            Cure.RESYNC: self._resync,
+            Cure.RENONCE: lambda _, __: True,  # each attempt has a nonce of its own
+            Cure.RENEW_TOKEN: _renew_token,
+            Cure.OTHER_SLOT: self._other_slot,
+        }
+
+    def cure(self, trouble: Trouble, run: Run) -> bool:
+        """Change what ``trouble`` is about; return whether another attempt is worth it."""
+        cure = CURES.get(trouble.result)
+        if cure is Cure.RENEW_TOKEN and not self._is_open(cure, run):
+            cure = Cure.OTHER_SLOT  # a fresh token refused like the old one: the credentials
+        if cure is None or not self._is_open(cure, run):
+            return False
+        run.cures.add(cure)
+        if is_cured := self._apply[cure](trouble, run):
+            self._observe(cure)
+        return is_cured
+
+    def _is_open(self, cure: Cure, run: Run) -> bool:
+        now, generation = self._clock.monotonic(), self._rotation.generation
+        if cure in run.cures:
+            self._rests[cure] = (now + REST, generation)
+            return False
+        until, of_generation = self._rests.get(cure, (now, generation))
+        return now >= until or of_generation != generation
+
+    def _resync(self, trouble: Trouble, run: Run) -> bool:
+        self.offset.learn(trouble.date, self._clock.wall())
+        # Another call may have learnt it while this one was under way.
+        return abs(self.offset.seconds - run.offset) >= RESOLUTION
+
+    def _other_slot(self, _: Trouble, run: Run) -> bool:
+        other = self._rotation.other(run.slot)
+        run.slot = other or run.slot
+        return other is not None
+
+
+def _renew_token(_: Trouble, run: Run) -> bool:
+    if run.slot.token is None or run.token is None:
+        return False
+    run.slot.token.reject(run.token)
+    return True

@@ -1,0 +1,97 @@
+"""Current and previous credentials of one site, and which of them Gigya takes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from service.deadline import Clock, Deadline
+from service.gigya.access_token import AccessToken, Issued
+from service.gigya.authentication import Credentials, OAuth2
+from service.live import Live
+
+CURRENT: Final = "current"
+PREVIOUS: Final = "previous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slots:
+    """What a site authenticates with: ``previous`` is tried where Gigya rejects ``current``.
+
+    ``token_max_age``: seconds that an OAuth 2 access token is kept at most.
+    """
+
+    current: Credentials
+    previous: Credentials | None = None
+    token_max_age: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slot:
+    """One set of credentials at work; ``token`` where it is OAuth 2."""
+
+    name: str
+    credentials: Credentials
+    token: AccessToken | None
+
+
+Ask = Callable[[OAuth2, Deadline], Awaitable[Issued]]
+
+
+class Rotation:
+    """The slots of one site; what works is pinned until the credentials are replaced."""
+
+    def __init__(self, live: Live[Slots], ask: Ask, *, clock: Clock) -> None:
+        self._live = live
+        self._ask = ask
+        self._clock = clock
+        self._generation = 0
+        self._slots: tuple[Slot, ...] = ()
+        self._pinned = 0
+
+    @property
+    def generation(self) -> int:
+        """A number that grows when the credentials are replaced."""
+        return self._live.generation
+
+    @property
+    def working(self) -> Slot:
+        """The slot that worked last; the current one where none has yet."""
+        snapshot = self._live.snapshot
+        if snapshot.generation != self._generation:
+            self._generation, self._pinned = snapshot.generation, 0
+            self._slots = self._opened(snapshot.value)
+        return self._slots[self._pinned]
+
+    def other(self, slot: Slot) -> Slot | None:
+        """Return the slot to try where ``slot`` is rejected; None if there is no other."""
+        working = self.working
+        if slot not in self._slots:
+            return working  # the credentials were replaced while the call was under way
+        return next((each for each in self._slots if each is not slot), None)
+
+    def pin(self, slot: Slot) -> None:
+        """Begin with ``slot`` from now on; one that was replaced meanwhile changes nothing."""
+        if slot in self._slots:
+            self._pinned = self._slots.index(slot)
+
+    async def aclose(self) -> None:
+        """End what asks for an access token."""
+        for slot in self._slots:
+            if slot.token is not None:
+                await slot.token.aclose()
+
+    def _opened(self, slots: Slots) -> tuple[Slot, ...]:
+        named = ((CURRENT, slots.current), (PREVIOUS, slots.previous))
+        return tuple(
+            Slot(name=name, credentials=each, token=self._token(each, slots.token_max_age))
+            for name, each in named
+            if each is not None
+        )
+
+    def _token(self, credentials: Credentials, max_age: float) -> AccessToken | None:
+        if not isinstance(credentials, OAuth2):
+            return None
+        ask = self._ask
+        return AccessToken(
+            lambda deadline: ask(credentials, deadline), clock=self._clock, max_age=max_age
+        )
