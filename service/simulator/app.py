@@ -22,6 +22,7 @@ from service.simulator.methods import Methods
 from service.simulator.world import World
 
 MOST_OCTETS: Final = 1 << 20
+LIVE: Final = Answer(status=200, headers={"content-type": "text/plain"}, body=b"ok\n")
 
 
 class Simulator:
@@ -61,7 +62,9 @@ class Simulator:
             await _lifespan(receive, send)
         elif self._has_control and scope["path"].startswith(control.PREFIX):
             await wire.send_answer(await control.answer(self, scope, await _body(receive)), send)
-        elif scope["type"] == "http":
+        elif scope["path"] == "/livez":
+            await wire.send_answer(LIVE, send)
+        else:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

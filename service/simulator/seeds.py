@@ -5,14 +5,14 @@ import functools
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from service.simulator.providers import FAMILIES, FORMER_OAUTH1, Family
-from service.simulator.world import Connection, Site, UserKey, World
+from service.simulator.world import DATA_CENTERS, Connection, Site, UserKey, World
 
 EVERYTHING: Final = "user-everything"
 NOBODY: Final = "user-nobody"
@@ -77,46 +77,48 @@ class Seeded:
         return pem(self.private_key)
 
 
-def seeded(
+def seeded(  # each of them may be left out
     seed: object = 0,
     *,
     now: float,
     data_center: str = "us1.gigya.com",
     key: RSAPrivateKey | None = None,
+    partner_secret: str | None = None,
+    user_secret: str | None = None,
 ) -> Seeded:
     """Return the world of ``seed``, its tokens born at ``now`` (UNIX seconds).
 
-    ``key`` is the user key's RSA key, which no seed gives; a throwaway one if left out.
+    ``key`` is the user key's RSA key, which no seed gives: a throwaway one if left out. The two
+    secrets (base64) are the seed's if left out.
     """
     source = Seed(value=str(seed))
     private_key = key or throwaway_key()
-    partner_secret, user_secret = source.secret("partner secret"), source.secret("user secret")
+    partner_secret = partner_secret or source.secret("partner secret")
+    user_secret = user_secret or source.secret("user secret")
     user_key = "A" + source.hex("user key", 11)
-    keys = {
-        user_key: UserKey(
-            user_key=user_key, secrets=(user_secret,), public_keys=(private_key.public_key(),)
-        )
-    }
-    api_keys = ["3_" + source.hex(f"api key {n}", 62) for n in range(3)]
-    elsewhere = "eu1.gigya.com" if data_center == "us1.gigya.com" else "us1.gigya.com"
-    sites = [
-        Site(
-            api_key=api_key,
-            data_center=home,
-            partner_secrets=(partner_secret,),
-            partner_secret_authenticates=is_legacy,
-            user_keys=keys,
-            users=users(source, now),
-        )
-        for api_key, home, is_legacy in zip(
-            api_keys, (data_center, data_center, elsewhere), (False, True, False), strict=True
-        )
-    ]
+    mine = UserKey(
+        user_key=user_key, secrets=(user_secret,), public_keys=(private_key.public_key(),)
+    )
+    today, legacy, elsewhere = ("3_" + source.hex(f"api key {n}", 62) for n in range(3))
+    site = Site(
+        api_key=today,
+        data_center=data_center,
+        partner_secrets=(partner_secret,),
+        user_keys={user_key: mine},
+        users=users(source, now),
+    )
+    other = next(each for each in DATA_CENTERS if each != data_center)
+    world = World(
+        site,
+        replace(site, api_key=legacy, partner_secret_authenticates=True),
+        replace(site, api_key=elsewhere, data_center=other),
+        data_center=data_center,
+    )
     return Seeded(
-        world=World(*sites, data_center=data_center),
-        api_key=api_keys[0],
-        legacy_api_key=api_keys[1],
-        elsewhere_api_key=api_keys[2],
+        world=world,
+        api_key=today,
+        legacy_api_key=legacy,
+        elsewhere_api_key=elsewhere,
         partner_secret=partner_secret,
         user_key=user_key,
         user_secret=user_secret,
@@ -169,9 +171,9 @@ def load_users(seed: Seed, count: int, now: float) -> dict[str, dict[str, Connec
 
 
 @functools.lru_cache(maxsize=8)
-def throwaway_key(slot: int = 0) -> RSAPrivateKey:
+def throwaway_key(slot: int = 0) -> RSAPrivateKey:  # noqa: ARG001  # the cache's key
     """Return an RSA key of 2048 bits, one for each ``slot`` and process."""
-    return generate_private_key(public_exponent=65_537, key_size=2048 + 0 * slot)
+    return generate_private_key(public_exponent=65_537, key_size=2048)
 
 
 def pem(key: RSAPrivateKey, form: PrivateFormat = PrivateFormat.TraditionalOpenSSL) -> bytes:

@@ -121,9 +121,14 @@ def write(directory: Path, authority: Authority, certificate: Certificate) -> No
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "ca.pem").write_bytes(authority.pem)
     (directory / "server.pem").write_bytes(certificate.certificate)
-    key = directory / "server-key.pem"
-    key.touch(mode=0o600)
-    key.write_bytes(certificate.key)
+    write_privately(directory / "server-key.pem", certificate.key)
+
+
+def write_privately(path: Path, octets: bytes) -> None:
+    """Write ``octets`` into a file that only its owner reads."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_bytes(octets)
 
 
 def _named(text: str) -> x509.Name:
