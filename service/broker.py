@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Protocol
 
 from service.audit.record import Entry
 from service.deadline import Clock, Deadline
-from service.errors import AccessDenied, InvalidRequest, Missing
+from service.errors import ReauthenticationRequired, TokenExpiring
 from service.live import Live
 from service.model import (
     Caller,
@@ -20,8 +19,8 @@ from service.model import (
     Uid,
     UidSignature,
 )
-from service.policy import Decision, Policy, decide
-from service.providers import Catalogue, Naming, Row, provider_tokens, resolve
+from service.policy import Decision, Policy, decide, refusal
+from service.providers import BASE, Catalogue, Naming, Row, provider_tokens, resolve
 
 
 class Sessions(Protocol):
@@ -56,8 +55,6 @@ class Release:
     site: SiteName
     row: Row
     provider_tokens: ProviderTokens
-    expires_at: datetime | None
-    session_expires_at: datetime | None
     provider_uid_verified: bool | None
     age: int
     session: Session
@@ -78,7 +75,6 @@ class Broker:
         self._sites = sites
         self._sessions = sessions
         self._clock = clock
-        self._unnamed = Catalogue()
 
     async def release(
         self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
@@ -93,35 +89,42 @@ class Broker:
         if asked.site in self._sites:  # never what a caller made up
             entry.site = asked.site
         decision = self._decide(asked, policy.value, entry)
+        inquiry = _Inquiry(
+            asked=asked, entry=entry, deadline=deadline, generation=policy.generation
+        )
+        session, decision = await self._ask(inquiry, decision, request.max_age)
+        try:
+            return self._release(asked, decision, session)
+        except (TokenExpiring, ReauthenticationRequired):
+            if not session.exchange.cached:
+                raise
+        # What was kept lives too short for this request; what Gigya has now may live longer.
+        session, decision = await self._ask(inquiry, decision, 0)
+        return self._release(asked, decision, session)
+
+    async def _ask(
+        self, inquiry: "_Inquiry", decision: Decision, max_age: int | None
+    ) -> tuple[Session, Decision]:
+        asked, entry = inquiry.asked, inquiry.entry
         session = await self._sessions.session(
-            asked.query, max_age=request.max_age, deadline=deadline
+            asked.query, max_age=max_age, deadline=inquiry.deadline
         )
         entry.exchange = session.exchange
         entry.token_expires_at = session.token_expires_at
-        if (newer := self._policy.snapshot).generation != policy.generation:
+        if (policy := self._policy.snapshot).generation != inquiry.generation:
             # The rules changed while Gigya was asked: both must allow what goes out.
-            now_allowed = self._decide(asked, newer.value, entry)
-            decision = replace(now_allowed, allowed=decision.allowed & now_allowed.allowed)
-        return self._release(asked, decision, session)
+            newer = self._decide(asked, policy.value, entry)
+            decision = replace(newer, allowed=decision.allowed & newer.allowed)
+        return session, decision
 
     def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":
-        site = self._site(caller, request, policy)
+        site = policy.site_for(caller.name, request.site)
         # A site's own provider names are nobody's business but its callers'.
         known = site in self._sites and policy.reaches(caller.name, site)
-        catalogue = self._sites[site].catalogue if known else self._unnamed
+        catalogue = self._sites[site].catalogue if known else BASE
         row = catalogue.row(request.provider)
         fields = None if request.fields is None else resolve(row, request.fields)
         return _Asked(caller=caller, request=request, site=site, row=row, fields=fields)
-
-    def _site(self, caller: Caller, request: TokenRequest, policy: Policy) -> SiteName:
-        if request.site is not None:
-            return SiteName(request.site)
-        if (only := policy.sole_site(caller.name)) is None:
-            raise InvalidRequest(
-                "Name the site: you are not granted exactly one. GET /v1/grants lists them.",
-                reason="site-not-named",
-            )
-        return only
 
     def _decide(self, asked: "_Asked", policy: Policy, entry: Entry) -> Decision:
         decision = decide(
@@ -136,7 +139,7 @@ class Broker:
         entry.would_deny = decision.would_deny
         entry.decision = "deny" if decision.missing else "allow"
         if decision.missing:
-            raise AccessDenied(DENIED[decision.missing], missing=decision.missing)
+            raise refusal(decision.missing)
         return decision
 
     def _has_user_proof(self, request: TokenRequest, site: SiteName) -> bool:
@@ -156,19 +159,15 @@ class Broker:
             now=now,
             naming=self._sites[asked.site].naming,
             min_ttl=asked.request.min_ttl,
+            asked=None if asked.fields is None else frozenset(asked.fields),
         )
-        shows = decision.allowed.__contains__
         return Release(
             site=asked.site,
             row=asked.row,
             provider_tokens=tokens,
-            expires_at=session.token_expires_at if shows(Field.AUTH_TOKEN) else None,
-            session_expires_at=(
-                session.session_expires_at if shows(Field.SESSION_HANDLE) else None
-            ),
             provider_uid_verified=(
                 session.provider_uid_verified
-                if asked.request.verify_provider_uid and shows(Field.PROVIDER_UID)
+                if asked.request.verify_provider_uid and tokens.provider_uid is not None
                 else None
             ),
             age=max(0, int(now - session.fetched_at)),
@@ -198,19 +197,11 @@ class _Asked:
         )
 
 
-DENIED = {
-    Missing.SITE: "No grant of yours names this site. GET /v1/grants lists what you may ask for.",
-    Missing.PROVIDER: (
-        "No grant of yours for this site names this provider. GET /v1/grants lists what you may"
-        " ask for."
-    ),
-    Missing.FIELD: (
-        "Your grants for this site and provider do not cover every field asked. GET /v1/grants"
-        " lists what you may ask for."
-    ),
-    Missing.USER_PROOF: (
-        "Your grant asks for proof that the user is present: send `uid_signature` with the"
-        " timestamp and signature that Gigya gave the user's browser, a short while ago."
-    ),
-    Missing.BLOCKED: "This caller is blocked by its limits. Ask the operators of this service.",
-}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Inquiry:
+    """What one request's questions have in common; ``generation`` is that of its first decision."""
+
+    asked: _Asked
+    entry: Entry
+    deadline: Deadline
+    generation: int

@@ -30,8 +30,8 @@ def release_answer(release: Release, request: TokenRequest, audit_id: str) -> Js
         "provider": release.row.name,
         "tokens": {name: _plain(v) for name, v in release.provider_tokens.tokens.items()},
         "withheld": list(release.provider_tokens.withheld_names),
-        "expires_at": _moment(release.expires_at),
-        "session_expires_at": _moment(release.session_expires_at),
+        "expires_at": _moment(release.provider_tokens.expires_at),
+        "session_expires_at": _moment(release.provider_tokens.session_expires_at),
         "provider_uid": _plain(release.provider_tokens.provider_uid),
         "provider_uid_verified": release.provider_uid_verified,
         "cached": exchange.cached,
@@ -50,4 +50,6 @@ def _plain(value: Secret[str] | int | None) -> str | int | None:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return moment and moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
