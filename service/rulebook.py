@@ -1,0 +1,88 @@
+"""Settings to the objects that decide: catalogues, policy, limits; alike for all who need them."""
+
+from collections.abc import Mapping
+
+from service.catalogue import Catalogue, field_names
+from service.errors import UnknownProvider
+from service.grants import CallerRules, Grant, IdentityRule
+from service.limits import CallerLimits, DistinctUsers
+from service.model import CallerName, Field, ProviderName, SiteName
+from service.policy import Policy
+from service.settings.callers import Caller, IdentityRow
+from service.settings.callers import CallerLimits as LimitsRow
+from service.settings.callers import Grant as GrantRow
+from service.settings.schema import Settings
+from service.settings.sites import Site
+
+Catalogues = Mapping[SiteName, Catalogue]
+
+
+def catalogues_of(settings: Settings) -> Catalogues:
+    """Return each site's mapping."""
+    return {SiteName(name): _catalogue(site) for name, site in settings.sites.items()}
+
+
+def _catalogue(site: Site) -> Catalogue:
+    rows = {
+        name: row.names if isinstance(row.names, str) else row.names.model_dump(exclude_none=True)
+        for name, row in site.providers.items()
+    }
+    return Catalogue({name: field_names(names) for name, names in rows.items()})
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the compiled rules of ``callers``; raises ``PolicyFault``."""
+    catalogues = catalogues_of(settings)
+    return Policy(_rules(caller, catalogues) for caller in settings.callers)
+
+
+def limits_of(settings: Settings) -> Mapping[CallerName, CallerLimits]:
+    """Return each caller's limits."""
+    return {CallerName(caller.name): _limits(caller.limits) for caller in settings.callers}
+
+
+def _rules(caller: Caller, catalogues: Catalogues) -> CallerRules:
+    return CallerRules(
+        name=CallerName(caller.name),
+        identities=tuple(map(_identity, caller.identities)),
+        grants=tuple(_grant(row, catalogues) for row in caller.grants),
+        candidate_grants=tuple(_grant(row, catalogues) for row in caller.candidate_grants),
+        is_blocked=_limits(caller.limits).is_blocked,
+    )
+
+
+def _identity(row: IdentityRow) -> IdentityRule:
+    if row.subject is not None:
+        return IdentityRule(via=row.via, subject=row.subject)
+    return IdentityRule(via=row.via, subject=row.subject_pattern or "", is_pattern=True)
+
+
+def _grant(row: GrantRow, catalogues: Catalogues) -> Grant:
+    catalogue = catalogues.get(SiteName(row.site), Catalogue())
+    return Grant(
+        site=SiteName(row.site),
+        providers=None
+        if row.providers == "all"
+        else frozenset(_canonical(name, catalogue) for name in row.providers),
+        fields=frozenset(map(Field, row.fields)),
+        needs_user_proof=row.user_proof == "uid_signature",
+    )
+
+
+def _canonical(name: str, catalogue: Catalogue) -> ProviderName:
+    try:
+        return catalogue.row(name).name
+    except UnknownProvider:  # a grant of what nobody can ask for gives nothing
+        return ProviderName(name)
+
+
+def _limits(row: LimitsRow) -> CallerLimits:
+    users = row.distinct_users
+    return CallerLimits(
+        rate=row.rate,
+        burst=row.burst,
+        in_flight=row.in_flight,
+        distinct_users=None
+        if users is None
+        else DistinctUsers(count=users.count, window=users.window),
+    )
