@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from service.simulator import Knob, Knobs, Seeded, Simulator, build, serving
+from service.simulator import Knob, Knobs, Seeded, Simulator, build, knob_json, serving
 from service.simulator.handout import Handout
 from service.simulator.material import MaterialFault, made_from, server_context
 from service.simulator.tls import LOOPBACK
@@ -117,7 +117,7 @@ def _context(args: argparse.Namespace) -> ssl.SSLContext | None:
 
 def _knob(text: str) -> Knob:
     try:
-        return Knob.from_json(json.loads(text))
+        return knob_json.read(json.loads(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

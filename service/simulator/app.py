@@ -77,7 +77,7 @@ class Simulator:
         except Refusal as error:
             refusal = error
         self.calls.arrived(call)
-        api_key, uid = call.get("apiKey"), call.get("UID")
+        api_key, uid = self._methods.api_key_of(call), call.get("UID")
         knob = self.knobs.take(method=call.method, api_key=api_key, uid=uid)
         with self.in_flight.serving(api_key, uid):
             answer = self._answer(call, knob, refusal)
@@ -85,7 +85,7 @@ class Simulator:
             await wire.leave(answer, knob.wire, scope, receive, send)
 
     def _read(self, scope: Scope) -> Call:
-        headers = {k.decode().lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         peer = (scope.get("client") or ("", 0))[0]
         host = headers.get("host", "localhost")
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii")

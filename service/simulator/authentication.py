@@ -114,14 +114,19 @@ def _bearer(call: Call, site: Site, desk: Desk) -> Authenticated:
 
 
 def _oauth(call: Call, world: World, desk: Desk) -> Authenticated:
-    token = call.get("oauth_token") or _credential(call)[1]
     if not call.is_secure:
         raise Refusal(403025, "An access token may only be sent over HTTPS")
-    grant = desk.tokens.redeem(token, desk.now)
+    grant = desk.tokens.redeem(access_token(call) or "", desk.now)
     site = world.sites[grant.api_key]
     if call.get("apiKey") not in {None, site.api_key}:
         raise Refusal(403025, "The access token is of another site")
     return Authenticated(site=site, way="oauth2", uid=grant.uid)
+
+
+def access_token(call: Call) -> str | None:
+    """Return the OAuth 2 access token that a call carries, in either of its two places."""
+    in_header = _credential(call)[0] in {"oauth", "bearer"} and not _shows_jwt(call)
+    return call.get("oauth_token") or (_credential(call)[1] if in_header else None)
 
 
 def _credential(call: Call) -> tuple[str, str]:
@@ -134,16 +139,11 @@ def _shows_jwt(call: Call) -> bool:
     return scheme == "bearer" and credential.count(".") == 2  # noqa: PLR2004  # a JWT's dots
 
 
-def _shows_access_token(call: Call) -> bool:
-    in_header = _credential(call)[0] in {"oauth", "bearer"} and not _shows_jwt(call)
-    return in_header or call.get("oauth_token") is not None
-
-
 _SHOWS: Final[Mapping[str, Callable[[Call], bool]]] = {
     "secret": lambda call: call.get("secret") is not None,
     "sig": lambda call: call.get("sig") is not None,
     "bearer": _shows_jwt,
-    "oauth": _shows_access_token,
+    "oauth": lambda call: access_token(call) is not None,
 }
 _WAYS: Final[Mapping[str, Callable[[Call, Site, Desk], Authenticated]]] = {
     "secret": _plain,

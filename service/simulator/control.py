@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Scope
 
+from service.simulator import knob_json
 from service.simulator.bodies import Answer
 from service.simulator.knobs import NOTHING, Knob, Turned
 
@@ -46,7 +47,7 @@ def _document(scope: Scope, body: bytes) -> Any:
 
 def _turn(simulator: "Simulator", document: Any) -> Any:
     for each in document if isinstance(document, list) else [document]:
-        simulator.knobs.turn(Knob.from_json(each))
+        simulator.knobs.turn(knob_json.read(each))
     return _knobs(simulator, None)
 
 

@@ -96,13 +96,6 @@ class Knob:
     members: Mapping[str, Any] = field(default_factory=dict)
     """Put into the reply as they are, last; ``None`` takes the member out."""
 
-    @classmethod
-    def from_json(cls, document: Any) -> "Knob":
-        """Return the knob that ``document`` describes by attribute names; raises ``ValueError``."""
-        if not isinstance(document, dict) or not set(document) <= _JSON:
-            raise ValueError(f"a knob is an object of some of: {', '.join(sorted(_JSON))}")
-        return cls(**{name: _CONVERTED.get(name, _same)(v) for name, v in document.items()})
-
     def concerns(self, *, method: str, api_key: str | None, uid: str | None) -> bool:
         """Whether a call is one of those that this is for."""
         asked = ((self.method, method), (self.api_key, api_key), (self.uid, uid))
@@ -114,19 +107,6 @@ class Knob:
         return replace(other, **{k: v for k, v in mine.items() if v != getattr(NOTHING, k)})
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-_CONVERTED: Final = {
-    "wire": Wire,
-    "body": Body,
-    "seal": Seal,
-    "ignores": frozenset,
-    "expiry_form": ExpiryForm,
-    "provider_uid_form": ProviderUidForm,
-}
-_JSON: Final = frozenset(f.name for f in fields(Knob)) - {"hold"}
 NOTHING: Final = Knob()
 
 
@@ -160,8 +140,8 @@ class Knobs:
         return self._turned[-1]
 
     def undo(self, turned: Turned) -> None:
-        """Take one knob back."""
-        self._turned.remove(turned)
+        """Take one knob back; one that is spent is gone already."""
+        self._turned = [each for each in self._turned if each is not turned]
 
     def clear(self) -> None:
         """Take all knobs back."""

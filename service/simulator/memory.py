@@ -47,6 +47,11 @@ class AccessTokens:
         """Note that ``token`` stands for ``grant``."""
         self._grants[token] = grant
 
+    def owner(self, token: str | None) -> str | None:
+        """Return the API key that ``token`` was given for, if it was given."""
+        grant = self._grants.get(token or "")
+        return grant.api_key if grant else None
+
     def redeem(self, token: str, now: float) -> Grant:
         """Return what ``token`` stands for; unknown, expired or revoked is 403025."""
         grant = self._grants.get(token)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from service.simulator import authentication, get_token, rendering, session_info
-from service.simulator.authentication import Authenticated, Desk, site_of
+from service.simulator.authentication import Authenticated, Desk
 from service.simulator.calls import Call
 from service.simulator.codes import Refusal
 from service.simulator.knobs import Knob
@@ -90,14 +90,18 @@ class Methods:
 
     def _admit(self, call: Call, knob: Knob) -> Authenticated:
         now = self._clock()
-        if call.get("apiKey") is not None:
-            site = site_of(call, self._world)
+        if site := self._world.sites.get(self.api_key_of(call) or ""):
             self._check_data_center(call, site)
             self._meter.count(site.api_key, now=now, most=site.calls_per_second)
         if call.is_true("checkParams") and (names := self._ignored(call, knob)):
             raise Refusal(403007, UNKNOWN + names[0])
         desk = Desk(once=self._once, tokens=self._tokens, now=now)
         return authentication.authenticate(call, self._world, desk)
+
+    def api_key_of(self, call: Call) -> str | None:
+        """Return the API key that a call is about, named or behind its access token."""
+        named = call.get("apiKey") or call.get("client_id")
+        return named or self._tokens.owner(authentication.access_token(call))
 
     def _check_data_center(self, call: Call, site: Site) -> None:
         asked = next((d for d in DATA_CENTERS if call.host.endswith(f".{d}")), None)
@@ -107,7 +111,7 @@ class Methods:
 
     def _question(self, call: Call, knob: Knob, caller: Authenticated) -> Question:
         uid = caller.uid or call.need("UID")
-        if self._in_flight.counts[call.get("apiKey"), uid] > caller.site.concurrent_per_uid:
+        if self._in_flight.counts[caller.site.api_key, uid] > caller.site.concurrent_per_uid:
             raise Refusal(409030, "Too many concurrent requests for the same user")
         return Question(
             call=call,
@@ -120,7 +124,7 @@ class Methods:
         )
 
     def _ignored(self, call: Call, knob: Knob) -> list[str]:
-        site = self._world.sites.get(call.get("apiKey") or "")
+        site = self._world.sites.get(self.api_key_of(call) or "")
         blind = knob.ignores | (site.ignores if site else frozenset())
         known = (CONTROL | OWN.get(call.method, frozenset())) - {name.lower() for name in blind}
         return [name for name in call.parameters if name.lower() not in known]

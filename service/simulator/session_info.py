@@ -89,7 +89,7 @@ def _fields(question: Question, connection: Connection) -> dict[str, str]:
 def _sealed(question: Question, members: dict[str, str], padding: str) -> dict[str, str]:
     names = question.site.encrypt_all if question.is_true("encryptAll") else SEALED
     encrypts = question.is_true("encryptAll") or question.is_true(
-        "encrypt", default=not question.call.is_secure
+        "encrypt", default=_encrypts_unasked(question)
     )
     if not encrypts:
         return members
@@ -97,6 +97,11 @@ def _sealed(question: Question, members: dict[str, str], padding: str) -> dict[s
     seal = _sealer(question, iv, padding)
     sealed = {k: seal(v) if k in names and v else v for k, v in members.items()}
     return {**sealed, **_iv(question.knob.seal, iv)}
+
+
+def _encrypts_unasked(question: Question) -> bool:
+    default = question.site.encrypts_by_default
+    return not question.call.is_secure if default is None else default
 
 
 def _sealer(question: Question, iv: bytes, padding: str) -> Callable[[str], str]:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+LOOPBACK: Final = ("localhost", "socialize.localhost", "127.0.0.1", "::1")
+"""SDKs put the namespace before the domain they are given: ``socialize.localhost``."""
 LIFE: Final = timedelta(days=365)
 
 

@@ -104,6 +104,8 @@ class Site:
     """Seconds of an OAuth 2 access token; ``None``: no ``expires_in``, it never expires."""
     ignores: frozenset[str] = frozenset()
     """Parameters of the method that this Gigya does not know: dropped, in ``ignoredParams``."""
+    encrypts_by_default: bool | None = None
+    """What holds without ``encrypt``; ``None``: encrypted over HTTP alone, as documented."""
     encrypt_all: frozenset[str] = SEALED_BY_ENCRYPT_ALL
     """The fields that ``encryptAll`` seals."""
     provider_uid_form: ProviderUidForm = ProviderUidForm.SESSION_INFO
