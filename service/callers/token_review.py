@@ -1,12 +1,12 @@
 """Callers whose service-account token a Kubernetes API server vouches for (TokenReview v1)."""
 
+import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from service.callers.claims import Owner
 from service.callers.credentials import Bearer, Credentials, Proof
+from service.callers.fetching import Answer as FetchAnswer
 from service.callers.fetching import Fetch, ReadToken
 from service.callers.flights import Flights, landed
 from service.callers.jwt import LocalRules, check_signature, proof_of
@@ -14,15 +14,12 @@ from service.callers.key_sets import KeySet
 from service.callers.memory import Memory
 from service.callers.observed import Event, Observe, unobserved
 from service.callers.refusals import DETAILS, Refusal, Unavailable
+from service.callers.reviews import Doubt, doubt, question
 from service.callers.tokens import Token
 from service.deadline import Clock, Deadline
 from service.errors import AuthenticationUnavailable, Unauthenticated
-from service.strict_json import NotStrictJson, loads
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
-USER_PREFIX: Final = "system:serviceaccount:"
-ANSWERED: Final = frozenset({200, 201})
-FORBIDDEN: Final = frozenset({401, 403})
 MOST_AT_ONCE: Final = 64
 
 
@@ -40,7 +37,7 @@ class Reviewer:
     entries: int = 4096
 
 
-Answer = Owner | Refusal | Unavailable
+Answer = Proof | Refusal | Unavailable
 
 
 class TokenReview:
@@ -64,7 +61,7 @@ class TokenReview:
         self._clock, self._observe = clock, observe
         self._flights: Flights[bytes, Answer] = Flights()
         # apart, so that a flood of bad tokens cannot push out the good ones
-        self._good: Memory[bytes, Owner] = Memory(entries=reviewer.entries, clock=clock)
+        self._good: Memory[bytes, Proof] = Memory(entries=reviewer.entries, clock=clock)
         self._bad: Memory[bytes, Refusal] = Memory(entries=reviewer.entries, clock=clock)
 
     async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
@@ -73,107 +70,71 @@ class TokenReview:
         Raises ``Unauthenticated``, or ``AuthenticationUnavailable`` while nobody can be asked.
         """
         bearer = credentials.bearer
-        token = None if bearer is None else self._local.issued(bearer)
-        if bearer is None or token is None:
-            return None
-        claimed = self._local.judge(token, self._clock.wall())
-        answer = self._remembered(bearer) or await self._answer(bearer, token, claimed, deadline)
+        answer: Answer | None = None if bearer is None else self._remembered(bearer)
+        if bearer is not None and answer is None:
+            token = self._local.issued(bearer)
+            answer = None if token is None else await self._judge(bearer, token, deadline)
         if isinstance(answer, Refusal):
             raise Unauthenticated(answer)
         if isinstance(answer, Unavailable):
             raise AuthenticationUnavailable(DETAILS[answer], reason=answer, retry_after=1.0)
-        return proof_of(self.name, answer, token)
+        return answer
 
-    def _remembered(self, bearer: Bearer) -> Owner | Refusal | None:
+    def _remembered(self, bearer: Bearer) -> Proof | Refusal | None:
         answer = self._good.get(bearer.digest) or self._bad.get(bearer.digest)
         if answer is not None:
             self._observe(self.name, Event.REVIEW_REMEMBERED, "")
         return answer
 
-    async def _answer(
-        self, bearer: Bearer, token: Token, claimed: Owner, deadline: Deadline
-    ) -> Answer:
+    async def _judge(self, bearer: Bearer, token: Token, deadline: Deadline) -> Answer:
+        owner = self._local.judge(token, self._clock.wall())
         if self._keys is not None:
             await check_signature(bearer, token, self._keys, deadline)
         flight = self._flights.under_way(bearer.digest)
+        if flight is None and len(self._flights) >= MOST_AT_ONCE:
+            return Unavailable.REVIEW_OVERLOADED
         if flight is None:
-            if len(self._flights) >= MOST_AT_ONCE:
-                return Unavailable.REVIEW_OVERLOADED
-            flight = self._flights.start(
-                bearer.digest, lambda: self._review(bearer, token, claimed)
-            )
+            flight = self._flights.start(bearer.digest, lambda: self._review(bearer, token, owner))
         try:
             return await landed(flight, deadline)
         except TimeoutError:
             return Unavailable.REVIEW_UNAVAILABLE
 
-    async def _review(self, bearer: Bearer, token: Token, claimed: Owner) -> Answer:
+    async def _review(self, bearer: Bearer, token: Token, owner: Owner) -> Answer:
         until = self._clock.monotonic() + self._reviewer.cache
-        answer = await self._ask(bearer, claimed)
-        if isinstance(answer, Unavailable):
-            self._observe(self.name, Event.REVIEW_FAILED, answer)
-        elif isinstance(answer, Refusal):
-            self._bad.put(bearer.digest, answer, until=until)
-            self._observe(self.name, Event.REVIEW_ANSWERED, answer)
-        else:
-            wall_until = token.claims["exp"]
-            self._good.put(bearer.digest, answer, until=until, wall_until=wall_until)
-            self._observe(self.name, Event.REVIEW_ANSWERED, "")
-        return answer
+        reason = await self._ask(bearer, owner)
+        event = Event.REVIEW_FAILED if isinstance(reason, Unavailable) else Event.REVIEW_ANSWERED
+        self._observe(self.name, event, reason or "")
+        if isinstance(reason, Unavailable):
+            return reason
+        if isinstance(reason, Refusal):
+            self._bad.put(bearer.digest, reason, until=until)
+            return reason
+        proof = proof_of(self.name, owner, token)
+        self._good.put(bearer.digest, proof, until=until, wall_until=token.claims["exp"])
+        return proof
 
-    async def _ask(self, bearer: Bearer, claimed: Owner) -> Answer:
+    async def _ask(self, bearer: Bearer, owner: Owner) -> Doubt:
         try:
             own = self._own_token()
         except OSError:
             return Unavailable.OWN_TOKEN_UNREADABLE
-        deadline = Deadline.after(self._reviewer.timeout, self._clock)
-        url = self._reviewer.api_server.rstrip("/") + PATH
+        try:
+            async with asyncio.timeout(self._reviewer.timeout):
+                status, _, answer = await self._post(bearer, own)
+        except OSError:
+            return Unavailable.REVIEW_UNAVAILABLE
+        return doubt(status, answer, self._reviewer.audience, owner)
+
+    async def _post(self, bearer: Bearer, own: str) -> FetchAnswer:
         headers = {
             "accept": "application/json",
             "authorization": f"Bearer {own}",
             "content-type": "application/json",
         }
-        body = _question(bearer.reveal(), self._reviewer.audience)
-        try:
-            status, _, answer = await self._fetch(url, headers, body, deadline)
-        except OSError:
-            return Unavailable.REVIEW_UNAVAILABLE
-        return _read(status, answer, self._reviewer.audience, claimed)
-
-
-def _question(token: str, audience: str) -> bytes:
-    return orjson.dumps(
-        {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [audience]},
-        }
-    )
-
-
-def _read(status: int, body: bytes, audience: str, claimed: Owner) -> Answer:
-    if status not in ANSWERED:
-        is_ours = status in FORBIDDEN
-        return Unavailable.REVIEW_FORBIDDEN if is_ours else Unavailable.REVIEW_UNAVAILABLE
-    try:
-        review = loads(body)
-    except NotStrictJson:
-        return Unavailable.REVIEW_INVALID
-    is_review = isinstance(review, dict) and review.get("kind") == "TokenReview"
-    found = review.get("status") if is_review else None
-    if not isinstance(found, dict):
-        return Unavailable.REVIEW_INVALID
-    return _judge(found, audience, claimed)
-
-
-def _judge(status: dict[str, Any], audience: str, claimed: Owner) -> Answer:
-    if status.get("authenticated") is not True:
-        return Refusal.REVIEW_REFUSED
-    audiences, user = status.get("audiences"), status.get("user")
-    if not isinstance(audiences, list) or audience not in audiences:
-        return Refusal.REVIEW_AUDIENCE
-    known = user if isinstance(user, dict) else {}
-    expected = USER_PREFIX + claimed.subject.replace("/", ":")
-    if known.get("username") != expected or known.get("uid") != claimed.uid:
-        return Refusal.REVIEW_USER
-    return claimed
+        return await self._fetch(
+            self._reviewer.api_server.rstrip("/") + PATH,
+            headers,
+            question(bearer.reveal(), self._reviewer.audience),
+            Deadline.after(self._reviewer.timeout, self._clock),
+        )

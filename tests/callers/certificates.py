@@ -1,0 +1,54 @@
+"""Client certificates, as an authority would have issued them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+
+from tests.callers.issuer import P256
+from tests.virtual_time import EPOCH
+
+BEGIN = datetime.fromtimestamp(EPOCH, UTC) - timedelta(hours=1)
+
+
+def uri(text: str) -> x509.GeneralName:
+    """Make a URI name."""
+    return x509.UniformResourceIdentifier(text)
+
+
+def dns(text: str) -> x509.GeneralName:
+    """Make a DNS name."""
+    return x509.DNSName(text)
+
+
+def subject(*parts: str) -> x509.Name:
+    """Make a distinguished name: the last part is the common name, those before organisations."""
+    *organisations, common = parts
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organisations]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def certificate(
+    *names: x509.GeneralName,
+    subject: x509.Name | None = None,
+    hours: float = 2,
+    is_authority: bool = False,
+    begin: datetime = BEGIN,
+) -> bytes:
+    """Make a certificate in DER that lives ``hours`` from ``begin``."""
+    builder: Any = (
+        x509.CertificateBuilder()
+        .subject_name(subject or x509.Name([]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+        .public_key(P256.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(hours=hours))
+        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    made: x509.Certificate = builder.sign(P256, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
