@@ -59,6 +59,10 @@ class AuditKey:
         """Return the chain's hash (64 hex) over a record and its predecessor's hash."""
         return hmac.digest(self._chain, previous + octets, "sha256").hex()
 
+    def vouches(self, previous: bytes, octets: bytes, digest: str) -> bool:
+        """Whether ``digest`` is the chain's hash over that record and predecessor."""
+        return hmac.compare_digest(self.link(previous, octets), digest)
+
     def __repr__(self) -> str:
         return f"AuditKey({self.id})"
 

@@ -1,50 +1,52 @@
 """The audit's front door: opens an entry for each request and is the gate for releases."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from service.audit.fingerprints import Keyring
-from service.audit.record import RELEASED, UNAVAILABLE, Entry, canonical, describe
-from service.deadline import Clock
+from service.audit import controls
+from service.audit.chain import Head
+from service.audit.gate import Accept, Pledge
+from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry, canonical, describe
+from service.audit.sink import Sink
+from service.audit.surroundings import Observer, Surroundings
+from service.audit.tally import Tally
 from service.errors import AuditUnavailable
-from service.live import Live
 
-Accept = Literal["any", "all"]
+CHECKPOINT: Final = 60.0
+"""Seconds between checkpoints, and between exports of the heads."""
+AGGREGATE: Final = 1.0
+"""Seconds over which counted requests make one record."""
 REFUSED: Final = "The audit record could not be written, so nothing is released."
-
-
-class Sink(Protocol):
-    """Where records go."""
-
-    def write(self, octets: bytes) -> None:
-        """Write a whole line; raises ``OSError``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a journal takes from the process it runs in.
-
-    ``random`` gives that many octets; ``config_hash`` is asked for each entry, since the
-    configuration can be replaced.
-    """
-
-    keys: Live[Keyring]
-    clock: Clock
-    random: Callable[[int], bytes]
-    build: str
-    config_hash: Callable[[], str | None] = lambda: None
 
 
 class Journal:
     """Opens entries, and lets a release pass when the sinks have its record."""
 
     def __init__(
-        self, sinks: Sequence[Sink], surroundings: Surroundings, *, accept: Accept = "any"
+        self,
+        sinks: Sequence[Sink],
+        around: Surroundings,
+        *,
+        observer: Observer,
+        accept: Accept = "any",
     ) -> None:
         self._sinks = tuple(sinks)
-        self._around = surroundings
+        self._around = around
         self._accept = accept
+        self._observer = observer
+        self._tally = Tally()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """Each sink's sequence and hash, for metrics and logs: no file can prove its own tail."""
+        return {sink.name: sink.head for sink in self._sinks}
+
+    @property
+    def admitted(self) -> Mapping[str, bool]:
+        """Whether each sink takes records or is ejected."""
+        return {sink.name: sink.is_admitted for sink in self._sinks}
 
     def open(
         self,
@@ -70,28 +72,104 @@ class Journal:
         )
 
     async def start(self) -> None:
-        """Open the sinks."""
+        """Write the opening records; waits no longer than the sinks' deadlines, never raises."""
+        await asyncio.gather(*(sink.start() for sink in self._sinks))
+        self._after("checkpoint", CHECKPOINT)
 
-    async def close(self) -> None:
-        """Write what is left and close the sinks."""
+    async def close(self, seconds: float = 2.0) -> None:
+        """Write what is left and the closing records, within so many seconds."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._tell_counts()
+        self._export()
+        await asyncio.gather(*(sink.close(seconds) for sink in self._sinks))
+        self._export()
+
+    def rotate(self, why: str = "signal") -> None:
+        """Begin new files, as after SIGHUP."""
+        for sink in self._sinks:
+            sink.turn(why)
 
     async def _commit(self, entry: Entry) -> None:
-        clock = self._around.clock
-        key = self._around.keys.value.newest
-        record = describe(entry, key, now=clock.wall(), monotonic=clock.monotonic())
-        is_written = self._write(canonical(record) + b"\n")
-        if entry.outcome == RELEASED and not is_written:
-            entry.outcome = UNAVAILABLE
+        if entry.outcome == RELEASED:
+            await self._release(entry)
+        elif entry.is_counted:
+            self._count(entry)
+        else:
+            self._offer(entry)
+
+    async def _release(self, entry: Entry) -> None:
+        """Pass the gate, or take the release back wherever its record stands."""
+        verdict = asyncio.get_running_loop().create_future()
+        pledge = Pledge(verdict, sinks=len(self._sinks), accept=self._accept)
+        self._submit(self._body(entry), pledge)
+        try:
+            is_accepted = await verdict
+        except asyncio.CancelledError:
+            self._withdraw(entry, pledge, CANCELLED)
+            raise
+        if not is_accepted:
+            self._withdraw(entry, pledge, UNAVAILABLE)
             raise AuditUnavailable(REFUSED)
 
-    def _write(self, line: bytes) -> bool:
-        rule = any if self._accept == "any" else all
-        return rule([_accepts(sink, line) for sink in self._sinks])
+    def _submit(self, body: bytes, pledge: Pledge) -> None:
+        if self._accept == "all" and not all(sink.is_admitted for sink in self._sinks):
+            pledge.refuse()
+            return
+        for sink in self._sinks:
+            sink.pledge(body, pledge)
+
+    def _withdraw(self, entry: Entry, pledge: Pledge, reason: str) -> None:
+        pledge.withdraw(controls.withdrawal(self._around, entry.audit_id, reason))
+        self._observer.withdrew(reason)
+        entry.outcome, entry.reason, entry.status = reason, reason, STATUS[reason]
+        entry.released = entry.withheld = entry.names_released = ()
+        entry.tokens = {}
+        entry.token_expires_at = None
+        self._offer(entry)
+
+    def _offer(self, entry: Entry) -> None:
+        body = self._body(entry)
+        for sink in self._sinks:
+            sink.offer(body, _label(entry))
+
+    def _body(self, entry: Entry) -> bytes:
+        clock = self._around.clock
+        key = self._around.keys.value.newest
+        return canonical(describe(entry, key, now=clock.wall(), monotonic=clock.monotonic()))
+
+    def _count(self, entry: Entry) -> None:
+        self._tally.add(_label(entry), self._around.clock.wall())
+        if "aggregate" not in self._timers:
+            self._after("aggregate", AGGREGATE)
+
+    def _after(self, what: str, seconds: float) -> None:
+        work = {"aggregate": self._tell_counts, "checkpoint": self._checkpoint}[what]
+        self._timers[what] = asyncio.get_running_loop().call_later(seconds, work)
+
+    def _tell_counts(self) -> None:
+        self._timers.pop("aggregate", None)
+        if len(self._tally):
+            since, counts = self._tally.since, self._tally.take()
+            body = controls.aggregate(self._around, counts, since)
+            for sink in self._sinks:
+                sink.offer(body, (controls.AGGREGATE, "lost"))
+
+    def _checkpoint(self) -> None:
+        self._export()
+        body = controls.checkpoint(self._around, "time")
+        for sink in self._sinks:
+            sink.offer(body, (controls.CHECKPOINT, "lost"))
+        self._after("checkpoint", CHECKPOINT)
+
+    def _export(self) -> None:
+        for sink in self._sinks:
+            self._observer.checkpoint(sink.name, sink.head)
 
 
-def _accepts(sink: Sink, line: bytes) -> bool:
-    try:
-        sink.write(line)
-    except OSError:
-        return False
-    return True
+STATUS: Final = {UNAVAILABLE: 503, CANCELLED: None}
+"""What the caller of a withdrawn release is answered, if it is still there."""
+
+
+def _label(entry: Entry) -> tuple[str, str]:
+    return entry.outcome, entry.reason or entry.outcome

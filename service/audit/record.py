@@ -30,7 +30,7 @@ class Entry:
     Its outcome is "internal-error" until proved otherwise. ``route`` is a route's template,
     ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid`` and
     ``tokens`` are fingerprinted at the commit and then dropped. ``opened_at`` is UNIX seconds,
-    ``started`` monotonic seconds.
+    ``started`` monotonic seconds. ``is_counted``: one of a flood, told as a count (no release).
     """
 
     audit_id: str
@@ -60,6 +60,7 @@ class Entry:
     config_hash: str | None = None
     build: str | None = None
     commit_to: Commit = field(default=_nowhere, repr=False)
+    is_counted: bool = False
     is_committed: bool = False
 
     async def commit(self) -> None:

@@ -1,0 +1,92 @@
+"""The chain: each record carries a keyed hash over its own bytes and its predecessor's hash.
+
+A line is ``{"seq":N,"chain":"…",<body>,"hash":"<key id>:<64 hex>"}``. The hash is HMAC-SHA256 over
+the predecessor's ``hash`` and the line's bytes without its last member, so every byte counts.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from service.audit.fingerprints import AuditKey, Keyring
+
+CHAIN_BYTES: Final = 8
+"""Random octets that name a chain."""
+
+_LINE: Final = re.compile(
+    rb'(\{"seq":([1-9][0-9]{0,18}),"chain":"([0-9a-f]{16})",("kind":"([a-z-]+)".*))'
+    rb',"hash":"(([0-9a-f]{8}):([0-9a-f]{64}))"\}',
+    re.DOTALL,
+)
+_HEAD: Final = re.compile(r"(0|[1-9][0-9]{0,18}):((?:[0-9a-f]{8}:)?[0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain stands: the last record's number and hash."""
+
+    sequence: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Head":
+        """Return the head in ``SEQ:HASH``; raises ``ValueError``."""
+        found = _HEAD.fullmatch(text)
+        if found is None:
+            raise ValueError("a head is SEQ:HASH, as exported")
+        return cls(int(found[1]), found[2])
+
+
+START: Final = Head(0, "")
+"""Before the first record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A line of the stream, taken apart but not believed."""
+
+    sequence: int
+    chain: str
+    kind: str
+    hash: str
+    key_id: str
+    digest: str
+    signed: bytes
+
+    @property
+    def head(self) -> Head:
+        """The head after this record, if it is genuine."""
+        return Head(self.sequence, self.hash)
+
+    def follows(self, previous: str, key: AuditKey) -> bool:
+        """Whether the hash is right after a record whose hash is ``previous``."""
+        return key.vouches(previous.encode(), self.signed, self.digest)
+
+
+def link(head: Head, chain: str, body: bytes, keys: Keyring) -> tuple[bytes, Head]:
+    """Return the line for ``body`` (a JSON object) after ``head``, and the head after it."""
+    key = keys.newest
+    sequence = head.sequence + 1
+    signed = b'{"seq":%d,"chain":"%b",%b' % (sequence, chain.encode(), body[1:])
+    digest = f"{key.id}:{key.link(head.hash.encode(), signed)}"
+    return b'%b,"hash":"%b"}\n' % (signed[:-1], digest.encode()), Head(sequence, digest)
+
+
+def take_apart(line: bytes) -> Link | None:
+    """Return what ``line`` (without its newline) claims, or ``None`` if it is no record."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    start, sequence, chain, _, kind, digest, key_id, mac = found.groups()
+    return Link(
+        int(sequence),
+        chain.decode(),
+        kind.decode(),
+        digest.decode(),
+        key_id.decode(),
+        mac.decode(),
+        start + b"}",
+    )

@@ -1,0 +1,83 @@
+"""The records that the audit writes about itself."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from service.audit.chain import START, Head
+from service.audit.record import canonical, timestamp
+from service.audit.surroundings import Surroundings
+
+OPEN: Final = "open"
+CHECKPOINT: Final = "checkpoint"
+ROTATE: Final = "rotate"
+CLOSE: Final = "close"
+GAP: Final = "gap"
+AGGREGATE: Final = "aggregate"
+WITHDRAWN: Final = "release-withdrawn"
+
+
+def opening(around: Surroundings, previous: Head, why: str, torn: bytes) -> bytes:
+    """Return the first record of a file, a connection or a run: where it continues, and who."""
+    members = {
+        "boot": around.boot,
+        "why": why,
+        "previous": None if previous == START else str(previous),
+        "torn": tear(torn),
+        "build": around.build,
+        "configuration": around.config_hash(),
+    }
+    return _body(OPEN, around, members)
+
+
+def checkpoint(around: Surroundings, why: str, torn: bytes = b"") -> bytes:
+    """Return a sign of life: between two of them nothing is missing."""
+    return _body(CHECKPOINT, around, {"boot": around.boot, "why": why, "torn": tear(torn)})
+
+
+def rotation(around: Surroundings, why: str, to: str) -> bytes:
+    """Return the last record of a file that is put aside as ``to``."""
+    return _body(ROTATE, around, {"boot": around.boot, "why": why, "to": to})
+
+
+def closing(around: Surroundings) -> bytes:
+    """Return the last record of a run that ended in order."""
+    return _body(CLOSE, around, {"boot": around.boot})
+
+
+def gap(around: Surroundings, span: tuple[int, int], since: float, why: str, torn: bytes) -> bytes:
+    """Return the record that stands for what a sink missed while it was ejected.
+
+    ``span`` are the sequence numbers of the first and last missed, ``since`` is UNIX seconds.
+    """
+    members = {
+        "from": span[0],
+        "to": span[1],
+        "since": timestamp(since),
+        "why": why,
+        "torn": tear(torn),
+    }
+    return _body(GAP, around, members)
+
+
+def withdrawal(around: Surroundings, audit_id: str, reason: str) -> bytes:
+    """Return the record that takes a release back: it was recorded, and did not happen."""
+    return _body(WITHDRAWN, around, {"audit_id": audit_id, "reason": reason})
+
+
+def aggregate(around: Surroundings, counts: Mapping[tuple[str, str], int], since: float) -> bytes:
+    """Return the record that counts requests instead of telling of each; ``since`` UNIX seconds."""
+    rows = [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counts.items())]
+    return _body(AGGREGATE, around, {"since": timestamp(since), "counts": rows})
+
+
+def tear(torn: bytes) -> dict[str, Any] | None:
+    """Return how a record tells of a line that was cut by a failure before it."""
+    if not torn:
+        return None
+    return {"octets": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+
+
+def _body(kind: str, around: Surroundings, members: Mapping[str, Any]) -> bytes:
+    start = {"kind": kind, "time": timestamp(around.clock.wall())}
+    return canonical(start | {n: v for n, v in members.items() if v is not None})

@@ -1,0 +1,69 @@
+"""The rule of a release: which sinks must have its record before a byte leaves."""
+
+from asyncio import Future
+from typing import Literal, Protocol
+
+Accept = Literal["any", "all"]
+
+
+class Taker(Protocol):
+    """A sink as the gate sees it."""
+
+    def take_back(self, withdrawal: bytes) -> None:
+        """Write the withdrawal of a release whose record it has."""
+
+
+class Pledge:
+    """One release at the gate: its verdict comes as soon as the rule is decided.
+
+    ``verdict`` becomes True when one of the sinks (``any``) or each of them (``all``) has
+    accepted, False when that cannot happen any more.
+    """
+
+    __slots__ = ("_accepted", "_holders", "_needed", "_open", "_withdrawal", "verdict")
+
+    def __init__(self, verdict: Future[bool], *, sinks: int, accept: Accept) -> None:
+        self.verdict = verdict
+        self._needed = sinks if accept == "all" else 1
+        self._open = sinks
+        self._accepted = 0
+        self._holders: list[Taker] = []
+        self._withdrawal: bytes | None = None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the release was given up; a sink that has not written it need not."""
+        return self._withdrawal is not None
+
+    def accept(self) -> None:
+        """Count a sink that has the record, as durable as it promises."""
+        self._open -= 1
+        self._accepted += 1
+        self._decide()
+
+    def refuse(self) -> None:
+        """Count a sink that failed or was late."""
+        self._open -= 1
+        self._decide()
+
+    def landed(self, taker: Taker) -> None:
+        """Remember a sink on whose medium the record stands, in time or not."""
+        if self._withdrawal is None:
+            self._holders.append(taker)
+        else:
+            taker.take_back(self._withdrawal)
+
+    def withdraw(self, withdrawal: bytes) -> None:
+        """Take the release back wherever its record stands, now or later."""
+        self._withdrawal = withdrawal
+        for taker in self._holders:
+            taker.take_back(withdrawal)
+        self._holders.clear()
+
+    def _decide(self) -> None:
+        if self.verdict.done():
+            return
+        if self._accepted >= self._needed:
+            self.verdict.set_result(True)
+        elif self._accepted + self._open < self._needed:
+            self.verdict.set_result(False)

@@ -1,0 +1,238 @@
+"""The writer's side of a sink: links records into the chain and puts them on the medium.
+
+Everything here blocks and runs in the sink's own thread. A batch is one write and one sync.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from service.audit import controls
+from service.audit.chain import CHAIN_BYTES, START, Head, link
+from service.audit.media import Arrival, Medium, Moved
+from service.audit.surroundings import Surroundings
+
+FRAME: Final = 160
+"""Octets that linking adds to a record, and some more."""
+
+FAULTS: Final = {
+    errno.ENOSPC: "no-space",
+    errno.EDQUOT: "no-space",
+    errno.EROFS: "read-only",
+    errno.EPIPE: "closed",
+    errno.ECONNRESET: "closed",
+    errno.ECONNREFUSED: "refused",
+    errno.ENOENT: "missing",
+    errno.EACCES: "forbidden",
+    errno.EPERM: "forbidden",
+    errno.EAGAIN: "locked",
+    errno.EIO: "input-output",
+    errno.EFBIG: "too-large",
+    errno.ETIMEDOUT: "late",
+}
+"""What went wrong, as observers and gap records name it; anything else is "failed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An order to tell of records that were missed since ``since`` (UNIX seconds)."""
+
+    missed: int
+    since: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An order to begin a new file."""
+
+    why: str
+
+
+Order = bytes | Gap | Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of a batch.
+
+    The first ``landed`` orders are on the medium; all of them are accepted if there is no
+    ``fault``, else none. ``noticed`` are the things somebody should look at. ``seconds`` it took.
+    """
+
+    landed: int
+    head: Head
+    fault: str | None
+    noticed: tuple[str, ...]
+    seconds: float
+
+
+class Scribe:
+    """Keeps one chain on one medium; the chain's head moves only with what has landed."""
+
+    def __init__(self, medium: Medium, around: Surroundings) -> None:
+        self._medium = medium
+        self._around = around
+        self._is_open = False
+        self._chain: str | None = None
+        self._head = START
+        self._page: list[tuple[bytes, Head, int]] = []
+        self._loose = b""
+        self._is_cut = False
+        self._is_fresh = False
+        self._noticed: list[str] = []
+        self._landed = 0
+
+    def inscribe(self, orders: Sequence[Order]) -> Report:
+        """Carry out ``orders`` as one write; never raises ``OSError``."""
+        monotonic = self._around.clock.monotonic
+        begun = monotonic()
+        fault = self._attempt(lambda: self._carry_out(orders))
+        report = Report(
+            landed=self._landed,
+            head=self._head,
+            fault=fault,
+            noticed=tuple(self._noticed),
+            seconds=monotonic() - begun,
+        )
+        self._noticed.clear()
+        return report
+
+    def close(self) -> None:
+        """Close the medium."""
+        self._attempt(self._medium.close)
+
+    def _attempt(self, work: Callable[[], None]) -> str | None:
+        self._landed = 0
+        self._page.clear()
+        try:
+            work()
+        except OSError as error:
+            self._is_open = False
+            return _name(error)
+        return None
+
+    def _carry_out(self, orders: Sequence[Order]) -> None:
+        self._arrive()
+        size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
+        if self._medium.is_full(size):
+            self._turn("size")
+        for index, order in enumerate(orders, start=1):
+            self._follow(order, index)
+        self._flush()
+        self._medium.settle()
+
+    def _arrive(self) -> None:
+        """Open the medium, or open it again where it is no longer in its place."""
+        why = "start" if self._chain is None else "healed"
+        if self._is_open and (displaced := self._medium.displaced()) is not None:
+            self._noticed.append(displaced)
+            self._is_open, why = False, displaced
+        if self._is_open:
+            return
+        arrival = self._medium.open()
+        self._is_open = True
+        self._take_up(arrival)
+        if self._is_fresh:
+            self._add(controls.opening(self._around, self._last, why, self._torn()))
+
+    def _take_up(self, arrival: Arrival) -> None:
+        """Continue the medium's chain in a new run; within a run what is in memory holds."""
+        if self._chain is None:
+            last = arrival.last
+            self._chain = self._around.random(CHAIN_BYTES).hex() if last is None else last.chain
+            self._head = START if last is None else last.head
+        self._is_fresh = self._is_fresh or arrival.is_fresh
+        self._loose = self._loose if arrival.loose is None else arrival.loose
+        self._is_cut = self._is_cut if arrival.is_cut is None else arrival.is_cut
+
+    def _follow(self, order: Order, index: int) -> None:
+        if isinstance(order, bytes):
+            self._add(order, index)
+        elif isinstance(order, Gap):
+            self._tell(order, index)
+        else:
+            self._turn(order.why)
+            self._landed = index
+
+    def _tell(self, gap: Gap, index: int) -> None:
+        """Write the first record after a failure: what is missing, and what was cut."""
+        torn = self._torn()
+        if gap.missed == 0:
+            self._add(controls.checkpoint(self._around, gap.why, torn), index)
+            return
+        last = self._last
+        span = (last.sequence + 1, last.sequence + gap.missed)
+        body = controls.gap(self._around, span, gap.since, gap.why, torn)
+        self._add(body, index, Head(span[1], last.hash))
+
+    def _turn(self, why: str) -> None:
+        """Put the file aside and begin another; where that fails, go on with the old one."""
+        self._flush()
+        moment = datetime.fromtimestamp(self._around.clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
+        name = self._medium.aside(self._head.sequence + 1, moment)
+        if name is None:
+            return
+        self._add(controls.rotation(self._around, why, name.rpartition("/")[2]))
+        self._flush()
+        self._medium.settle()
+        try:
+            self._medium.turn(name)
+        except OSError:
+            if self._medium.displaced() is not None:
+                raise
+            self._noticed.append("rotation-failed")
+            self._add(controls.checkpoint(self._around, "rotation-failed"))
+        else:
+            self._add(controls.opening(self._around, self._last, why, b""))
+
+    @property
+    def _last(self) -> Head:
+        """The head after what is on the page."""
+        return self._page[-1][1] if self._page else self._head
+
+    def _torn(self) -> bytes:
+        """Return what was cut before; the page's first record tells it."""
+        return b"" if self._page else self._loose
+
+    def _add(self, body: bytes, index: int = 0, after: Head | None = None) -> None:
+        chain = self._chain or ""
+        line, head = link(after or self._last, chain, body, self._around.keys.value)
+        if self._is_cut:
+            line, self._is_cut = b"\n" + line, False
+        self._page.append((line, head, index))
+
+    def _flush(self) -> None:
+        """Write the page; if that fails, remember how far it came."""
+        octets = memoryview(b"".join(line for line, _, _ in self._page))
+        taken = 0
+        try:
+            while taken < len(octets):
+                taken += self._medium.write(octets[taken:])
+        finally:
+            self._remember(octets, taken)
+            self._page.clear()
+
+    def _remember(self, octets: memoryview, taken: int) -> None:
+        """Move the head to the last record that is whole, be it without its newline."""
+        end = 0
+        for line, head, index in self._page:
+            if taken < end + len(line) - 1:
+                break
+            end += len(line)
+            self._head = head
+            self._landed = max(self._landed, index)
+            self._is_fresh, self._loose = False, b""
+        self._loose += bytes(octets[end:taken])
+        ends = octets[taken - 1 : taken] if taken else octets[:1]
+        self._is_cut = (bytes(ends) == b"\n") is (taken == 0)
+
+
+def _name(error: OSError) -> str:
+    if isinstance(error, Moved):
+        return error.strerror or "moved"
+    if isinstance(error, TimeoutError):
+        return "late"
+    return FAULTS.get(error.errno or 0, "failed")

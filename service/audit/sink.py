@@ -1,0 +1,258 @@
+"""A sink as the event loop sees it: queue, deadline, ejection and probes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from service.audit import controls
+from service.audit.chain import START
+from service.audit.flight import Absence, Flight, Item
+from service.audit.gate import Pledge
+from service.audit.scribe import Order, Report, Turn
+from service.audit.surroundings import Observer, Surroundings
+from service.audit.tally import Label, Tally
+from service.audit.worker import Worker
+
+BATCH: Final = 256
+"""Orders in one write at most."""
+HEADROOM: Final = 0.2
+"""The part of a queue that is kept for releases."""
+GRACES: Final = 2
+"""How often a deadline is extended because the process itself stood still."""
+STANDSTILL: Final = 0.1
+"""A timer that is late by this part of the deadline shows that the process stood still."""
+
+
+class Writer(Protocol):
+    """The blocking side of a sink."""
+
+    def inscribe(self, orders: Sequence[Order]) -> Report:
+        """Carry out the orders."""
+
+    def close(self) -> None:
+        """Close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkRules:
+    """A sink's name, the seconds it has for a record, and how many records may wait."""
+
+    name: str
+    deadline: float = 0.05
+    queue: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """The blocking side of a sink and where it runs."""
+
+    writer: Writer
+    worker: Worker
+
+
+class Sink:
+    """Hands records to a writer in batches, one batch at a time; nothing here waits or raises."""
+
+    def __init__(
+        self, rules: SinkRules, hand: Hand, around: Surroundings, observer: Observer
+    ) -> None:
+        self.name = rules.name
+        self.head = START
+        self._rules = rules
+        self._hand = hand
+        self._around = around
+        self._observer = observer
+        self._queue: deque[Item] = deque()
+        self._flight: Flight | None = None
+        self._absence: Absence | None = None
+        self._tally = Tally()
+        self._is_scheduled = False
+        self._at_rest = asyncio.Event()
+        self._free_since = 0.0
+        self._next_probe: asyncio.TimerHandle | None = None
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the sink takes records: it is not ejected."""
+        return self._absence is None
+
+    async def start(self) -> None:
+        """Write the opening record; a sink that cannot within its deadline starts ejected."""
+        self._send([])
+        await self._at_rest.wait()
+
+    async def close(self, seconds: float) -> None:
+        """Write what is left and the closing record, if that takes no more than ``seconds``."""
+        self._append(Item(controls.closing(self._around), self._now()))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._at_rest.wait(), seconds)
+        if self._next_probe is not None:
+            self._next_probe.cancel()
+        if self._flight is None:
+            self._hand.worker.submit(self._hand.writer.close, lambda: None)
+        self._hand.worker.stop()
+
+    def pledge(self, body: bytes, pledge: Pledge) -> None:
+        """Queue the record of a release, or refuse it at once."""
+        if self._absence is None and len(self._queue) < self._rules.queue:
+            self._append(Item(body, self._now(), pledge))
+            return
+        if self._absence is not None:
+            self._absence.missed += 1
+        pledge.refuse()
+
+    def offer(self, body: bytes, label: Label) -> None:
+        """Queue another record if there is room; what finds none is counted under ``label``."""
+        if self._absence is not None:
+            self._absence.missed += 1
+        elif len(self._queue) < self._rules.queue * (1 - HEADROOM):
+            self._append(Item(body, self._now()))
+        else:
+            self._tally.add(label, self._around.clock.wall())
+            self._observer.dropped(self.name, 1)
+
+    def take_back(self, withdrawal: bytes) -> None:
+        """Write the withdrawal of a release whose record it has, now or when healed."""
+        item = Item(withdrawal, self._now(), is_owed=True)
+        if self._absence is not None:
+            self._absence.owed.append(item)
+        else:
+            self._append(item)
+
+    def turn(self, why: str) -> None:
+        """Begin a new file, if the medium is one."""
+        self._append(Item(Turn(why), self._now()))
+
+    def _append(self, item: Item) -> None:
+        if self._absence is not None:
+            return
+        self._queue.append(item)
+        self._at_rest.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._flight is None and not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._depart)
+
+    def _depart(self) -> None:
+        """Send what waits, all that came in this turn of the loop in one batch."""
+        self._is_scheduled = False
+        if self._flight is not None or self._absence is not None:
+            return
+        if len(self._tally) and len(self._queue) < self._rules.queue / 2:
+            since, counts = self._tally.since, self._tally.take()
+            body = controls.aggregate(self._around, counts, since)
+            self._queue.append(Item(body, self._now()))
+        count = min(BATCH, len(self._queue))
+        batch = [self._queue.popleft() for _ in range(count)]
+        items = [item for item in batch if not item.is_needless]
+        if items:
+            self._send(items)
+        elif self._queue:
+            self._go_on()
+        else:
+            self._at_rest.set()
+
+    def _send(self, items: list[Item]) -> None:
+        now = self._now()
+        waited = max(0.0, self._free_since - items[0].at) if items else 0.0
+        allowed = max(self._rules.deadline - waited, self._rules.deadline * STANDSTILL)
+        flight = Flight(items, now, now + allowed)
+        self._flight = flight
+        self._at_rest.clear()
+        self._watch(flight, flight.due - now)
+        self._hand.worker.submit(lambda: self._write(flight), lambda: self._arrived(flight))
+
+    def _watch(self, flight: Flight, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        flight.timer = loop.call_later(seconds, self._expired, flight)
+
+    def _write(self, flight: Flight) -> None:
+        """Run in the worker."""
+        flight.report = self._hand.writer.inscribe([item.order for item in flight.items])
+
+    def _expired(self, flight: Flight) -> None:
+        """Eject the sink, unless it is done, or it is the process that stood still."""
+        deadline, now = self._rules.deadline, self._now()
+        if flight.report is not None:
+            self._arrived(flight)
+        elif now - flight.due > deadline * STANDSTILL and flight.graces < GRACES:
+            flight.graces += 1
+            flight.due = now + deadline
+            self._watch(flight, deadline)
+        else:
+            flight.is_late = True
+            self._eject("late")
+
+    def _arrived(self, flight: Flight) -> None:
+        """Tell the releases what became of their records; go on, or eject the sink."""
+        if flight is not self._flight or flight.report is None:
+            return
+        if flight.timer is not None:
+            flight.timer.cancel()
+        report, was_absent = flight.report, self._absence is not None
+        self._flight, self._free_since = None, flight.begun + report.seconds
+        self.head = report.head
+        for what in report.noticed:
+            self._observer.noticed(self.name, what)
+        self._settle(flight, report)
+        if report.fault is None:
+            self._observer.wrote(self.name, len(flight.items), report.seconds)
+        else:
+            self._eject(report.fault)
+        if self._absence is not None:
+            self._absence.lose(flight.items[report.landed :])
+            self._recover(self._absence, is_well=was_absent and _is_in_time(flight))
+        if self._absence is None:
+            self._depart()
+
+    def _settle(self, flight: Flight, report: Report) -> None:
+        for index, item in enumerate(flight.items):
+            if item.pledge is None:
+                continue
+            if index < report.landed:
+                item.pledge.landed(self)
+            if not flight.is_late:
+                item.pledge.accept() if report.fault is None else item.pledge.refuse()
+
+    def _eject(self, why: str) -> None:
+        """Take the sink out: nothing waits for it any more."""
+        if self._absence is not None:
+            return
+        self._absence = Absence(why, self._around.clock.wall())
+        waiting = list(self._queue)
+        self._queue.clear()
+        self._absence.lose(waiting)
+        self._at_rest.set()
+        self._observer.ejected(self.name, why)
+        for item in (*waiting, *(self._flight.items if self._flight else ())):
+            if item.pledge is not None:
+                item.pledge.refuse()
+
+    def _recover(self, absence: Absence, *, is_well: bool) -> None:
+        """Take the sink back, or probe it again later."""
+        if not is_well:
+            loop = asyncio.get_running_loop()
+            delay = absence.next_delay()
+            self._next_probe = loop.call_later(delay, self._probe, absence)
+            return
+        self._absence = None
+        self._observer.readmitted(self.name, absence.told + absence.missed)
+        if absence.missed or absence.owed:
+            self._queue.extend(absence.story(self._now()))
+
+    def _probe(self, absence: Absence) -> None:
+        """Write what the sink has to tell; if that is in time, it is healed."""
+        if absence is self._absence and self._flight is None:
+            self._send(absence.story(self._now()))
+
+    def _now(self) -> float:
+        return self._around.clock.monotonic()
+
+
+def _is_in_time(flight: Flight) -> bool:
+    return not flight.is_late and flight.report is not None and flight.report.fault is None
