@@ -1,14 +1,15 @@
 """The ways in which callers may prove who they are."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from service.settings.shapes import (
     DIGEST,
     OURS,
+    TRUST_DOMAIN,
     File,
     HttpsUrl,
     Instant,
@@ -22,7 +23,17 @@ from service.settings.shapes import (
 )
 
 Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
 ]
 """Signatures with a private key only: no HMAC, and never none."""
 
@@ -53,6 +64,16 @@ def _only_true(value: bool | None) -> bool | None:  # noqa: FBT001  # pydantic c
     if value is False:
         raise PydanticCustomError(OURS, "must be true, or left out where another key says it")
     return value
+
+
+def _claim(value: Any) -> Any:
+    if not isinstance(value, (str, int)):
+        raise PydanticCustomError(OURS, "must be text, a whole number, true or false")
+    return value
+
+
+Claim = Annotated[str | int | bool, BeforeValidator(_claim)]
+"""What a claim must be, exactly."""
 
 
 class KeySource(Section):
@@ -89,12 +110,14 @@ class Jwt(Section):
     """Where its public keys come from."""
     subject_claim: Line = "sub"
     """Claim that is the subject; a service account's is always sub."""
-    required_claims: Mapping[Line, Line | int | bool] = {}
+    required_claims: Mapping[Line, Claim] = {}
     """Claims that must be there with exactly this value."""
     leeway: Annotated[float, Field(ge=0, le=300)] = 30
     """Seconds by which the issuer's clock may differ."""
     ca_file: File | None = None
     """PEM: who signed the certificate of the issuer's address."""
+    token_file: File | None = None
+    """Our own service-account token, where the issuer shows its keys to nobody else."""
     max_token_life: Annotated[float, Field(ge=60, le=31_536_000)] | None = None
     """Seconds from iat to exp beyond which a token is refused."""
     keys_refresh: Annotated[float, Field(ge=10, le=86_400)] = 300
@@ -135,7 +158,7 @@ class MutualTls(Section):
     """This way."""
     identity: Literal["spiffe", "dns", "subject"] = "spiffe"
     """Where in the certificate the subject stands: URI SAN, DNS SAN, or its subject."""
-    trust_domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,254})$")] | None = None
+    trust_domain: Annotated[str, Field(pattern=TRUST_DOMAIN)] | None = None
     """SPIFFE trust domain outside of which certificates are refused."""
 
 

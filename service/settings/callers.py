@@ -1,10 +1,13 @@
 """Callers: who they are, what they may have, how much of it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from service.settings.shapes import Line, Many, Name, ProviderText, Section, Some, one_of
+from service.model import FOLLOWS, GRANTABLE
+from service.model import Field as SessionField
+from service.settings.shapes import OURS, Line, Many, Name, ProviderText, Section, Some, one_of
 
 Amount = Annotated[int, Field(ge=0, le=10_000_000)]
 """A limit; 0 blocks."""
@@ -45,14 +48,47 @@ class CallerLimits(Section):
     """Different users in a time."""
 
 
+GRANTED: Final = tuple(field.value for field in GRANTABLE)
+
+
+def _granted(value: Any) -> Any:
+    follows = {field.value: source.value for field, source in FOLLOWS.items()}
+    if isinstance(value, str) and value in follows:
+        told = "cannot be granted: it follows authToken or sessionHandle, whose life it tells"
+        raise PydanticCustomError(OURS, told)
+    if value not in GRANTED:
+        raise PydanticCustomError(OURS, f"must be {', '.join(GRANTED[:-1])} or {GRANTED[-1]}")
+    return SessionField(value)
+
+
+GrantedField = Annotated[
+    SessionField, BeforeValidator(_granted), WithJsonSchema({"enum": list(GRANTED)})
+]
+"""A field of Gigya's session info that can be granted."""
+
+
+def _all_or_some(value: Any) -> Any:
+    if value != "all" and not isinstance(value, (list, tuple)):
+        raise PydanticCustomError(OURS, "must be all, or a list of providers")
+    return value
+
+
+def _form(value: Any) -> str:
+    return "=word" if isinstance(value, str) else "=list"
+
+
 class Grant(Section):
     """What is given out: fields of providers of one site."""
 
     site: Name
     """Name under `sites`."""
-    providers: Literal["all"] | Some[ProviderText]
+    providers: Annotated[
+        Annotated[Literal["all"], Tag("=word")] | Annotated[Some[ProviderText], Tag("=list")],
+        Discriminator(_form),
+        BeforeValidator(_all_or_some),
+    ]
     """Canonical names, or all."""
-    fields: Some[Literal["authToken", "tokenSecret", "sessionHandle", "providerUID"]]
+    fields: Some[GrantedField]
     """Gigya's names; expiries follow their token."""
     user_proof: Literal["none", "uid_signature"] = "none"
     """uid_signature: only while the user is there and vouches (Gigya's UIDSignature)."""

@@ -1,18 +1,19 @@
 """Text and a file reader to settings, or to everything that is wrong with them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
-from service.secret import Secret
-from service.settings.findings import Advice
-from service.settings.schema import Settings
+from service.settings.document import Document, read
+from service.settings.files import Materials, Reader, ReadFile, file_remarks
+from service.settings.findings import Advice, Fault, Faults, Finding, shown
+from service.settings.mend import Mended, mend
+from service.settings.rules.remarks import Judged, Remark
+from service.settings.rules.table import RULES
+from service.settings.schema import VERSION, Settings
 
-ReadFile = Callable[[str], bytes]
-"""Returns a file's octets; raises ``OSError``."""
-
-Materials = Mapping[str, Secret[bytes]]
-"""What the named files held, by path, as they were when they were checked."""
+__all__ = ["Loaded", "Materials", "ReadFile", "load"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,4 +31,79 @@ def load(text: str | bytes, *, read_file: ReadFile | None, now: datetime) -> Loa
     ``read_file`` reads the files that it names, ``None`` leaves them alone. ``now`` is an aware
     time, by which certificates and tokens are judged expired.
     """
-    raise NotImplementedError
+    document = read(text)
+    _require_version(document)
+    mended = mend(document.data, document.unknown)
+    reader = Reader(read_file) if read_file is not None else None
+    remarks = list(_remarks(document.data, mended, reader, now))
+    told = [_finding(remark, mended) for remark in remarks if _is_news(remark, mended)]
+    advice = [each for each in told if isinstance(each, Advice)]
+    faults = [each for each in told if isinstance(each, Fault)]
+    faults = _placed([*document.faults, *mended.faults, *faults], document)
+    if faults or mended.settings is None:
+        raise Faults(faults, _placed(advice, document))
+    materials = reader.materials if reader is not None else {}
+    return Loaded(
+        settings=mended.settings, materials=materials, advice=tuple(_placed(advice, document))
+    )
+
+
+def _require_version(document: Document) -> None:
+    """Another version may mean anything: nothing else is said about such a file."""
+    version = document.data.get("version")
+    if type(version) is int and version != VERSION:
+        message = f"must be {VERSION}: this release reads no other"
+        fault = Fault(path=("version",), message=message, line=document.line(("version",)))
+        raise Faults([fault])
+
+
+def _remarks(data: Any, mended: Mended, reader: Reader | None, now: datetime) -> Iterator[Remark]:
+    if mended.settings is None:
+        return
+    judged = Judged(
+        settings=mended.settings,
+        sites=frozenset(_site_names(data.get("sites"))),
+        authentications=frozenset(_authentication_names(data.get("authentication"))),
+        now=now,
+    )
+    for rule in RULES:
+        yield from rule(judged)
+    if reader is not None:
+        yield from file_remarks(mended.settings, reader, now)
+
+
+def _site_names(written: Any) -> Iterator[str]:
+    """Yield every site's name as written, also of sites that could not be read."""
+    return iter(written) if isinstance(written, dict) else iter(())
+
+
+def _authentication_names(written: Any) -> Iterator[str]:
+    rows = written if isinstance(written, list) else []
+    names = (row.get("name") for row in rows if isinstance(row, dict))
+    return (name for name in names if isinstance(name, str))
+
+
+def _is_news(remark: Remark, mended: Mended) -> bool:
+    """Whether neither the place nor what the remark rests on is known to be faulty."""
+    return all(mended.is_news(mended.original(path)) for path in (remark.path, *remark.rests_on))
+
+
+def _finding(remark: Remark, mended: Mended) -> Finding:
+    kind = Advice if remark.is_advice else Fault
+    return kind(path=mended.original(remark.path), message=remark.message)
+
+
+Kind = TypeVar("Kind", Fault, Advice)
+
+
+def _placed(findings: Iterable[Kind], document: Document) -> list[Kind]:
+    """Return the findings with their lines, in the order of the text, each once."""
+    placed = [replace(each, line=document.line(each.path)) for each in dict.fromkeys(findings)]
+    return sorted((_traceable(each) for each in placed), key=lambda each: each.line or 0)
+
+
+def _traceable(finding: Kind) -> Kind:
+    """Return the finding with its line in words where its path cannot be shown whole."""
+    if "?" not in shown(finding.path):
+        return finding
+    return replace(finding, message=f"{finding.message} (line {finding.line})")

@@ -44,6 +44,7 @@ ORIGIN: Final = f"^https?://{_HOST}{_PORT}/?$"
 API_KEY: Final = r"^[2-9]_[A-Za-z0-9_-]{1,200}$"
 USER_KEY: Final = r"^[A-Za-z0-9._~+/=-]{1,200}$"
 DIGEST: Final = r"^[0-9a-f]{64}$"
+TRUST_DOMAIN: Final = r"^[a-z0-9][a-z0-9._-]{0,254}$"
 ZONE: Final = r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$"
 INSTANT: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
@@ -62,6 +63,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     API_KEY: "must have the shape of an API key: a digit, '_', then letters, digits, '-' or '_'",
     USER_KEY: "must have the shape of a user or application key",
     DIGEST: "must be the 64 lower-case hexadecimal digits of a SHA-256",
+    TRUST_DOMAIN: "must be a SPIFFE trust domain: lower-case letters, digits, '.', '-' or '_'",
     ZONE: "must be the name of an IANA time zone, such as Europe/Berlin",
 }
 """What a text that does not match is told: the pattern says it to machines, this to people."""

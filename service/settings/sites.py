@@ -1,13 +1,15 @@
 """A site: one Gigya API key with its data center, keys and habits."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from service.settings.credentials import SiteAuthentication
 from service.settings.shapes import (
     API_KEY,
+    OURS,
     ZONE,
     File,
     Many,
@@ -75,6 +77,15 @@ class Names(Section):
     """Name of the session's seconds left."""
 
 
+COLUMNS: Final = ("oauth1", "oauth2", "facebook")
+
+
+def _column_or_names(value: Any) -> Any:
+    if not isinstance(value, (dict, Names)) and value not in COLUMNS:
+        raise PydanticCustomError(OURS, "must be oauth1, oauth2, facebook, or a mapping of names")
+    return value
+
+
 def _form(value: Any) -> str:
     return "=names" if isinstance(value, (dict, Names)) else "=column"
 
@@ -86,6 +97,7 @@ class ProviderOverride(Section):
         Annotated[Literal["oauth1", "oauth2", "facebook"], Tag("=column")]
         | Annotated[Names, Tag("=names")],
         Discriminator(_form),
+        BeforeValidator(_column_or_names),
     ]
     """A column of the documented table, or the names themselves."""
 

@@ -1,0 +1,1 @@
+"""What sections must be to each other, beyond the shape of each."""
