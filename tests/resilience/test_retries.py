@@ -119,7 +119,7 @@ class TestStorm:
 
 async def _storm(seed: int, calls: int, attempts: int) -> None:
     clock = virtual_clock()
-    draw = random.Random(seed)  # noqa: S311  # a storm that can be repeated
+    draw = random.Random(seed)  # a storm that can be repeated
     retries = Retries(Backoff(attempts=attempts), Budget(reserve=4), random=draw.random)
     extra = 0
 

@@ -1,0 +1,140 @@
+"""Whether a reply came back sealed or plain, and the one key that opens it.
+
+Source: socialize.getSessionInfo, ``encrypt`` and ``encryptAll``; facts.md §1.2, §2 and §10.6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from service.gigya.cipher import Padding, Unopened, is_sealed
+from service.gigya.keys import KeyRing, Opened, Vouching
+from service.gigya.replies import Reply
+from service.secret import Secret
+
+
+class Mode(StrEnum):
+    """Whether a reply that came back plain is refused."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+
+
+class Scope(StrEnum):
+    """What Gigya is asked to encrypt: the two secrets (``encrypt``), or all (``encryptAll``)."""
+
+    SECRETS = "secrets"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """What a site asks for and accepts."""
+
+    mode: Mode = Mode.REQUIRED
+    scope: Scope = Scope.SECRETS
+    padding: Padding = Padding.PKCS7
+
+    @property
+    def switch(self) -> str:
+        """The parameter of Gigya's that asks for it."""
+        return _SWITCHES[self.scope]
+
+    def params(self, ring: KeyRing) -> dict[str, str]:
+        """Return what to send: with no key to open it, nothing sealed is asked for."""
+        if len(ring) == 0:
+            return {"encrypt": "false"}
+        return {self.switch: "true", "paddingMode": self.padding}
+
+
+class CameBackPlain(Exception):
+    """What had to be sealed is not."""
+
+
+_SWITCHES: Final[Mapping[Scope, str]] = {Scope.SECRETS: "encrypt", Scope.ALL: "encryptAll"}
+JUDGED: Final[Mapping[Scope, tuple[str, ...]]] = {
+    Scope.SECRETS: ("tokenSecret", "sessionHandle"),
+    Scope.ALL: ("authToken", "tokenSecret", "sessionHandle"),
+}
+"""What must be sealed. Never the IV: a reply can have one and hold nothing sealed."""
+
+PERHAPS: Final[Mapping[Scope, tuple[str, ...]]] = {
+    Scope.SECRETS: (),
+    Scope.ALL: (
+        "tokenExpiration",
+        "tokenExpirationUTC",
+        "sessionExpiration",
+        "sessionExpirationUTC",
+        "providerUID",
+    ),
+}
+"""What no document says to be sealed or plain under ``encryptAll``; whether it opens decides."""
+
+
+def unsealed(
+    reply: Reply, sealing: Sealing, ring: KeyRing, vouching: Vouching | None = None
+) -> tuple[Mapping[str, Secret[str]], int | None]:
+    """Return the reply's fields in plain text, and the slot of the key that opened them, if any.
+
+    Raises ``Unopened`` for what looks sealed and does not open, ``CameBackPlain`` for what is not
+    sealed unless that is accepted. What fails to open is taken for plain only where Gigya said
+    itself that it ignored the switch.
+    """
+    judged = {name: reply.fields[name] for name in JUDGED[sealing.scope] if name in reply.fields}
+    sealed = {name: value for name, value in judged.items() if is_sealed(value)}
+    if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
+        raise CameBackPlain
+    opened = (
+        _opened(reply, sealed, sealing, ring, vouching)
+        if _has_sealed(reply, sealed, ring)
+        else None
+    )
+    if opened is None:
+        return reply.fields, None
+    return {**reply.fields, **opened.fields}, opened.slot
+
+
+def _has_sealed(reply: Reply, sealed: Mapping[str, Secret[str]], ring: KeyRing) -> bool:
+    # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
+    return bool(sealed) and (len(ring) > 0 or "IV" in reply.fields)
+
+
+def _opened(
+    reply: Reply,
+    sealed: Mapping[str, Secret[str]],
+    sealing: Sealing,
+    ring: KeyRing,
+    vouching: Vouching | None,
+) -> Opened | None:
+    """Return the plaintexts, or None for what came back plain and may."""
+    try:
+        return _with_the_rest(reply, sealed, sealing.scope, ring, vouching)
+    except Unopened:
+        # Without a key nothing was switched on, so that ignoring the switch proves nothing.
+        if sealing.switch not in reply.ignored or len(ring) == 0:
+            raise
+    if sealing.mode is Mode.REQUIRED:
+        raise CameBackPlain
+    return None
+
+
+def _with_the_rest(
+    reply: Reply,
+    sealed: Mapping[str, Secret[str]],
+    scope: Scope,
+    ring: KeyRing,
+    vouching: Vouching | None,
+) -> Opened:
+    perhaps = {
+        name: value
+        for name in PERHAPS[scope]
+        if (value := reply.fields.get(name)) is not None and is_sealed(value)
+    }
+    iv = reply.fields["IV"].reveal() if "IV" in reply.fields else ""
+    if perhaps:
+        try:
+            return ring.decrypt({**sealed, **perhaps}, iv=iv, vouching=vouching)
+        except Unopened:
+            pass  # what does not open with the secrets' key was not sealed
+    return ring.decrypt(sealed, iv=iv, vouching=vouching)

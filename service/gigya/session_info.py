@@ -1,0 +1,235 @@
+"""A session from Gigya: what is asked, whether the answer is ours, and what it holds, opened.
+
+Source: socialize.getSessionInfo; facts.md §1, §2 and §4.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from typing import Final, Protocol
+
+from service.deadline import Clock, Deadline
+from service.errors import ServiceError, Undecryptable, UpstreamInvalid, UpstreamRejected
+from service.gigya.cipher import Unopened
+from service.gigya.expiries import UnreadableExpiry, expiry_in
+from service.gigya.keys import KeyRing, PartnerKey, Vouching
+from service.gigya.replies import Reply, failure
+from service.gigya.sealing import CameBackPlain, Sealing, unsealed
+from service.gigya.signature import BaseString, ProviderUidSignature
+from service.live import Live
+from service.model import Exchange, Session, SessionQuery
+from service.secret import Secret
+
+METHOD: Final = "socialize.getSessionInfo"
+OTHER: Final = "other"
+"""How a parameter is counted that Gigya says it ignored and that we never sent."""
+
+Fields = Mapping[str, Secret[str]]
+
+
+class Opening(StrEnum):
+    """What became of sealed fields; a closed set."""
+
+    OPENED = "opened"
+    UNOPENED = "unopened"
+    PLAIN_REFUSED = "plain_refused"
+
+
+class Calls(Protocol):
+    """Who calls Gigya (``client.Client``)."""
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which Gigya's clock is ahead of ours."""
+
+    async def call(
+        self, method: str, params: Mapping[str, str], deadline: Deadline
+    ) -> tuple[Reply, Exchange]:
+        """Return a reply whose code is 0, and what the call took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How one site asks for session info and reads it.
+
+    ``zone`` is for expiries that name none; ``window`` is the seconds by which Gigya's signature
+    of a provider UID may be old.
+    """
+
+    sealing: Sealing = field(default_factory=Sealing)
+    relative_expiries: bool = False
+    zone: tzinfo = UTC
+    base_string: BaseString = BaseString.EITHER
+    window: float = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observers:
+    """Who watches: each parameter that Gigya ignored, each opening with its key's slot."""
+
+    ignored: Callable[[str], None] = lambda _: None
+    opened: Callable[[Opening, int | None], None] = lambda _, __: None
+
+
+class SessionInfo:
+    """The sessions of one site. ``nonce`` gives a text that was never given before."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        keys: Live[KeyRing],
+        terms: Terms,
+        *,
+        clock: Clock,
+        nonce: Callable[[], str],
+        observers: Observers | None = None,
+    ) -> None:
+        self._calls = calls
+        self._keys = keys
+        self._terms = terms
+        self._clock = clock
+        self._nonce = nonce
+        self._observers = observers or Observers()
+
+    async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
+        """Return the session, decrypted; raises a ``ServiceError`` with its ``exchange``."""
+        ring = self._keys.value
+        params = wire_params(query, self._terms.sealing, ring, context=self._nonce())
+        reply, exchange = await self._calls.call(METHOD, params, deadline)
+        self._note_ignored(reply, params)
+        _check_context(reply, params, exchange)
+        fields, exchange = self._opened(reply, query, ring, exchange)
+        if "authToken" not in fields:
+            raise failure(reply, exchange)
+        return self._session(query, fields, ring, exchange)
+
+    def _note_ignored(self, reply: Reply, params: Mapping[str, str]) -> None:
+        for name in reply.ignored:
+            self._observers.ignored(name if name in params else OTHER)
+
+    def _opened(
+        self, reply: Reply, query: SessionQuery, ring: KeyRing, exchange: Exchange
+    ) -> tuple[Fields, Exchange]:
+        problem: ServiceError
+        is_vouched = vouching(reply.fields, self._signature(reply.fields, query))
+        try:
+            fields, slot = unsealed(reply, self._terms.sealing, ring, is_vouched)
+        except CameBackPlain:
+            opening, problem = Opening.PLAIN_REFUSED, self._plain(exchange)
+        except Unopened:
+            opening, problem = Opening.UNOPENED, _unopened(exchange)
+        else:
+            if slot is not None:
+                self._observers.opened(Opening.OPENED, slot)
+            return fields, replace(exchange, key_slot=slot)
+        self._observers.opened(opening, None)
+        raise problem
+
+    def _plain(self, exchange: Exchange) -> ServiceError:
+        return UpstreamRejected(
+            f"Gigya was asked to encrypt ({self._terms.sealing.switch}=true) and did not. "
+            "The site's encryption.mode decides whether that is accepted.",
+            reason="came-back-plain",
+            exchange=exchange,
+        )
+
+    def _session(
+        self, query: SessionQuery, fields: Fields, ring: KeyRing, exchange: Exchange
+    ) -> Session:
+        return Session(
+            auth_token=fields["authToken"],
+            token_secret=fields.get("tokenSecret"),
+            token_expires_at=self._expiry(fields, "tokenExpiration", exchange),
+            session_handle=fields.get("sessionHandle"),
+            session_expires_at=self._expiry(fields, "sessionExpiration", exchange),
+            provider_uid=fields.get("providerUID"),
+            provider_uid_verified=self._is_verified(query, fields, ring),
+            fetched_at=self._clock.wall(),
+            exchange=exchange,
+        )
+
+    def _expiry(self, fields: Fields, name: str, exchange: Exchange) -> datetime | None:
+        terms = self._terms
+        try:
+            return expiry_in(
+                fields,
+                name,
+                relative=terms.relative_expiries,
+                zone=terms.zone,
+                now=self._clock.wall(),
+            )
+        except UnreadableExpiry:
+            detail = "An expiry in Gigya's reply is in a form that is not known."
+            problem = UpstreamInvalid(detail, reason="unreadable-expiry", exchange=exchange)
+        raise problem
+
+    def _is_verified(self, query: SessionQuery, fields: Fields, ring: KeyRing) -> bool | None:
+        if not query.sign_ids:
+            return None
+        signature = self._signature(fields, query)
+        if signature is None or "providerUID" not in fields:
+            return False
+        now = self._clock.wall() + self._calls.clock_offset
+        return signature.proves(fields["providerUID"], ring, now=now, window=self._terms.window)
+
+    def _signature(self, fields: Fields, query: SessionQuery) -> ProviderUidSignature | None:
+        return provider_uid_signature(fields, query.provider, self._terms.base_string)
+
+
+def wire_params(
+    query: SessionQuery, sealing: Sealing, ring: KeyRing, *, context: str
+) -> dict[str, str]:
+    """Return what to send for ``query``, authentication apart.
+
+    With several keys Gigya's signature of the provider UID tells which of them it used.
+    """
+    params = {"UID": query.uid, "provider": query.provider, "context": context}
+    params |= sealing.params(ring)
+    if query.sign_ids or len(ring) > 1:
+        params["signIDs"] = "true"
+    if query.cid is not None:
+        params["cid"] = query.cid
+    return params
+
+
+def provider_uid_signature(
+    fields: Fields, provider: str, form: BaseString
+) -> ProviderUidSignature | None:
+    """Return Gigya's signature of the provider UID, if the reply has one."""
+    if "timestamp" not in fields or "providerUIDSig" not in fields:
+        return None
+    return ProviderUidSignature(
+        base_string=form,
+        provider=provider,
+        timestamp=fields["timestamp"].reveal(),
+        signature=fields["providerUIDSig"].reveal(),
+    )
+
+
+def vouching(fields: Fields, signature: ProviderUidSignature | None) -> Vouching | None:
+    """Return what tells a key by ``signature``; None without one."""
+    if signature is None:
+        return None
+
+    def is_vouched(key: PartnerKey, plaintexts: Fields) -> bool:
+        provider_uid = plaintexts.get("providerUID", fields.get("providerUID"))
+        return provider_uid is not None and signature.is_of(provider_uid, key)
+
+    return is_vouched
+
+
+def _check_context(reply: Reply, params: Mapping[str, str], exchange: Exchange) -> None:
+    # A reply does not name its request: an echo of another's context is another's session.
+    if reply.context and reply.context != params["context"]:
+        raise UpstreamInvalid(
+            "Gigya answered another request than this one.",
+            reason="foreign-context",
+            exchange=exchange,
+        )
+
+
+def _unopened(exchange: Exchange) -> ServiceError:
+    return Undecryptable(
+        "No partner secret of the site opens what Gigya sealed.", exchange=exchange
+    )
