@@ -4,8 +4,8 @@ Source: socialize.getSessionInfo; facts.md §1, §2 and §4.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -13,19 +13,16 @@ from service.deadline import Clock, Deadline
 from service.errors import ServiceError, Undecryptable, UpstreamInvalid, UpstreamRejected
 from service.gigya.cipher import Unopened
 from service.gigya.expiries import UnreadableExpiry, expiry_in
-from service.gigya.keys import KeyRing, PartnerKey, Vouching
+from service.gigya.keys import KeyRing
 from service.gigya.replies import Reply, failure
-from service.gigya.sealing import CameBackPlain, Sealing, unsealed
-from service.gigya.signature import BaseString, ProviderUidSignature
+from service.gigya.sealing import CameBackPlain, unsealed
+from service.gigya.signature import ProviderUidSignature
+from service.gigya.terms import METHOD, Fields, Terms, provider_uid_signature, vouching, wire_params
 from service.live import Live
 from service.model import Exchange, Session, SessionQuery
-from service.secret import Secret
 
-METHOD: Final = "socialize.getSessionInfo"
 OTHER: Final = "other"
 """How a parameter is counted that Gigya says it ignored and that we never sent."""
-
-Fields = Mapping[str, Secret[str]]
 
 
 class Opening(StrEnum):
@@ -47,21 +44,6 @@ class Calls(Protocol):
         self, method: str, params: Mapping[str, str], deadline: Deadline
     ) -> tuple[Reply, Exchange]:
         """Return a reply whose code is 0, and what the call took."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How one site asks for session info and reads it.
-
-    ``zone`` is for expiries that name none; ``window`` is the seconds by which Gigya's signature
-    of a provider UID may be old.
-    """
-
-    sealing: Sealing = field(default_factory=Sealing)
-    relative_expiries: bool = False
-    zone: tzinfo = UTC
-    base_string: BaseString = BaseString.EITHER
-    window: float = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,48 +157,6 @@ class SessionInfo:
 
     def _signature(self, fields: Fields, query: SessionQuery) -> ProviderUidSignature | None:
         return provider_uid_signature(fields, query.provider, self._terms.base_string)
-
-
-def wire_params(
-    query: SessionQuery, sealing: Sealing, ring: KeyRing, *, context: str
-) -> dict[str, str]:
-    """Return what to send for ``query``, authentication apart.
-
-    With several keys Gigya's signature of the provider UID tells which of them it used.
-    """
-    params = {"UID": query.uid, "provider": query.provider, "context": context}
-    params |= sealing.params(ring)
-    if query.sign_ids or len(ring) > 1:
-        params["signIDs"] = "true"
-    if query.cid is not None:
-        params["cid"] = query.cid
-    return params
-
-
-def provider_uid_signature(
-    fields: Fields, provider: str, form: BaseString
-) -> ProviderUidSignature | None:
-    """Return Gigya's signature of the provider UID, if the reply has one."""
-    if "timestamp" not in fields or "providerUIDSig" not in fields:
-        return None
-    return ProviderUidSignature(
-        base_string=form,
-        provider=provider,
-        timestamp=fields["timestamp"].reveal(),
-        signature=fields["providerUIDSig"].reveal(),
-    )
-
-
-def vouching(fields: Fields, signature: ProviderUidSignature | None) -> Vouching | None:
-    """Return what tells a key by ``signature``; None without one."""
-    if signature is None:
-        return None
-
-    def is_vouched(key: PartnerKey, plaintexts: Fields) -> bool:
-        provider_uid = plaintexts.get("providerUID", fields.get("providerUID"))
-        return provider_uid is not None and signature.is_of(provider_uid, key)
-
-    return is_vouched
 
 
 def _check_context(reply: Reply, params: Mapping[str, str], exchange: Exchange) -> None:
