@@ -3,6 +3,7 @@
 Source: facts.md §6. Hosts are ``<namespace>.<domain>``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -50,6 +51,9 @@ BY_DOMAIN: Final[Mapping[str, DataCenter]] = MappingProxyType(
 )
 
 
+_NETWORK_LOCATION: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]+")
+
+
 class BadSimulatorUrl(ValueError):
     """The URL is none that a simulator may have; says why, quoting nothing."""
 
@@ -84,6 +88,7 @@ def _problem(parts: SplitResult, port: int | None) -> str | None:
         (parts.scheme in {"http", "https"}, "its scheme is neither http nor https"),
         (bool(parts.hostname) and port != 0, "it has no host or no port"),
         ("@" not in parts.netloc, "it holds a user name"),
+        (_NETWORK_LOCATION.fullmatch(parts.netloc) is not None, "its host is not a host"),
         (parts.path in {"", "/"} and not parts.query and not parts.fragment, "it has a path"),
         (
             parts.scheme != "http" or _is_loopback(parts.hostname or ""),
