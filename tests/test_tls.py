@@ -1,0 +1,177 @@
+"""What a TLS context is made of, and what the refusals of a handshake are called."""
+
+import ssl
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from service.secret import Secret
+from service.tls import (
+    CERTIFICATE_FAULTS,
+    HANDSHAKE_FAULTS,
+    Material,
+    TlsFault,
+    alert_of,
+    not_after,
+    open_context,
+    parse,
+    refusal_reason,
+)
+from tests.pki import HOUR, NOW, SERVER, Authority
+
+AUTHORITY = Authority("authority")
+LEAF = AUTHORITY.issue("server", purpose=SERVER)
+OTHER = AUTHORITY.issue("other", purpose=SERVER)
+
+
+def material(
+    certificate: bytes = LEAF.certificate, key: bytes = LEAF.key, client_ca: bytes | None = None
+) -> Material:
+    return Material(certificate=certificate, key=Secret(key), client_ca=client_ca)
+
+
+def encrypted(key: bytes) -> bytes:
+    private = load_pem_private_key(key, password=None)
+    locked = BestAvailableEncryption(b"passphrase")
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
+
+
+class TestOpenContext:
+    def test_is_modern(self) -> None:
+        """TLS 1.2 or newer, no tickets, no renegotiation, no compression, forward secrecy."""
+        context = open_context(material())
+        assert ssl.TLSVersion.TLSv1_2 == context.minimum_version
+        assert 0 == context.num_tickets
+        for option in (ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION):
+            assert context.options & option
+        weak = [c["name"] for c in context.get_ciphers() if not c["aead"]]
+        assert [] == weak
+        assert {"kx-ecdhe", "kx-any"} == {c["kea"] for c in context.get_ciphers()}
+
+    def test_asks_no_certificate_without_an_authority(self) -> None:
+        """Without a client CA callers prove themselves otherwise."""
+        assert ssl.CERT_NONE == open_context(material()).verify_mode
+
+    def test_demands_a_certificate_with_an_authority(self) -> None:
+        """With one nobody gets in without a certificate, and only what is listed is trusted."""
+        context = open_context(material(client_ca=AUTHORITY.pem + Authority("second").pem))
+        assert ssl.CERT_REQUIRED == context.verify_mode
+        assert {"x509": 2, "crl": 0, "x509_ca": 2} == context.cert_store_stats()
+
+    @pytest.mark.parametrize(
+        ("faulty", "words"),
+        [
+            (material(certificate=b""), "does not hold PEM certificates"),
+            (material(certificate=LEAF.key), "does not hold PEM certificates"),
+            (material(key=b"hunter2"), "does not hold a PEM private key"),
+            (material(key=LEAF.certificate), "does not hold a PEM private key"),
+            (material(key=encrypted(LEAF.key)), "is encrypted"),
+            (material(key=OTHER.key), "do not belong together"),
+            (material(client_ca=b"# none\n"), "client CA file does not hold"),
+            (material(client_ca=LEAF.key), "client CA file does not hold"),
+        ],
+        ids=[
+            "no certificate",
+            "key for certificate",
+            "no key",
+            "certificate for key",
+            "encrypted key",
+            "another key",
+            "empty bundle",
+            "key for bundle",
+        ],
+    )
+    def test_names_the_fault(self, faulty: Material, words: str) -> None:
+        """What cannot be used is refused in a sentence that holds nothing of the key."""
+        with pytest.raises(TlsFault, match=words) as caught:
+            open_context(faulty)
+        assert caught.value.__cause__ is None
+        assert "hunter2" not in repr(caught.value)
+
+    def test_refuses_a_broken_chain(self) -> None:
+        """What only OpenSSL finds wrong is a fault like the others."""
+        truncated = LEAF.certificate + AUTHORITY.pem.replace(b"MII", b"MIZ", 1)
+        with pytest.raises(TlsFault):
+            open_context(material(certificate=truncated))
+
+    @pytest.mark.parametrize("bundle", [(), (AUTHORITY.pem,)], ids=["plain", "mutual"])
+    def test_is_parsed_from_a_group_of_files(self, bundle: tuple[bytes, ...]) -> None:
+        """Certificate, key and client CA come in that order, the last one optional."""
+        context = parse((LEAF.certificate, LEAF.key, *bundle))
+        assert bool(bundle) == (context.verify_mode is ssl.CERT_REQUIRED)
+
+
+class TestRefusalReason:
+    @pytest.mark.parametrize(("code", "reason"), CERTIFICATE_FAULTS.items())
+    def test_names_what_is_wrong_with_a_certificate(self, code: int, reason: str) -> None:
+        """OpenSSL's verdict has a name of ours."""
+        error = ssl.SSLCertVerificationError()
+        error.verify_code = code
+        assert reason == refusal_reason(error)
+
+    @pytest.mark.parametrize(
+        ("reason", "slug"),
+        [
+            *HANDSHAKE_FAULTS.items(),
+            ("TLSV1_ALERT_UNKNOWN_CA", "refused-by-peer"),
+            ("SSLV3_ALERT_BAD_CERTIFICATE", "refused-by-peer"),
+            ("SOMETHING_NEW", "handshake-failed"),
+            (None, "handshake-failed"),
+        ],
+    )
+    def test_names_what_is_wrong_with_a_handshake(self, reason: str | None, slug: str) -> None:
+        """So do the reasons of its library; unknown ones share a name."""
+        error = ssl.SSLError()
+        error.reason = reason  # type: ignore[assignment]  # it can be None, whatever the stub says
+        assert slug == refusal_reason(error)
+
+    @pytest.mark.parametrize(
+        ("error", "slug"),
+        [
+            (ConnectionAbortedError(), "timeout"),
+            (TimeoutError(), "timeout"),
+            (ConnectionResetError(), "closed"),
+            (BrokenPipeError(), "closed"),
+            (RuntimeError(), "other"),
+        ],
+        ids=["aborted by the loop", "timeout", "reset", "pipe", "bug"],
+    )
+    def test_names_what_the_network_does(self, error: Exception, slug: str) -> None:
+        """Peers that vanish or stall are not faults of a certificate."""
+        assert slug == refusal_reason(error)
+
+    def test_has_a_name_for_any_verdict(self) -> None:
+        """A verdict that is in no table is a bad certificate."""
+        error = ssl.SSLCertVerificationError()
+        error.verify_code = 9999
+        assert "bad-certificate" == refusal_reason(error)
+
+
+class TestContext:
+    def test_keeps_the_alert(self) -> None:
+        """A failed handshake leaves what the peer should be told: alert 70, protocol_version."""
+        context = open_context(material())
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        with pytest.raises(ssl.SSLWantReadError):
+            client.wrap_bio(ssl.MemoryBIO(), incoming, server_hostname="localhost").do_handshake()
+        with pytest.raises(ssl.SSLError) as caught:
+            context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+        assert bytes([21, 3, 3, 0, 2, 2, 70]) == alert_of(caught.value)
+
+    def test_has_no_alert_for_other_errors(self) -> None:
+        """There is nothing to say to a peer that has gone."""
+        assert b"" == alert_of(ConnectionResetError())
+
+
+class TestNotAfter:
+    def test_is_the_end_of_the_certificate(self) -> None:
+        """The end of a certificate's life is known to the second."""
+        assert int((NOW + HOUR).timestamp()) == not_after(LEAF.der)
