@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from service.callers.tokens import octets
@@ -22,27 +22,28 @@ class Algorithm:
 
     kty: str
     crv: str | None
-    model: jws.JWSRegistry
+    registry: jws.JWSRegistry
 
 
 class _Registry(jws.JWSRegistry):
-    """One algorithm, looked up by nothing that stands in a token."""
+    """Knows one algorithm under one name, and refuses a text that names another."""
 
     max_header_length = 8192
     max_signature_length = 2048
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, model: str) -> None:
         super().__init__(strict_check_header=False)
-        self._model = self.algorithms[name]
+        self._name, self._model = name, self.algorithms[model]
 
     def get_alg(self, name: str) -> Any:
-        """Return the one algorithm; ``verifies`` compared the name."""
-        del name
+        """Return the one algorithm if that is what the text names."""
+        if name != self._name:
+            raise UnsupportedAlgorithmError
         return self._model
 
 
-def _algorithm(kty: str, crv: str | None, name: str) -> Algorithm:
-    return Algorithm(kty, crv, _Registry(name))
+def _algorithm(kty: str, crv: str | None, name: str, model: str | None = None) -> Algorithm:
+    return Algorithm(kty, crv, _Registry(name, model or name))
 
 
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
@@ -55,7 +56,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "ES256": _algorithm("EC", "P-256", "ES256"),
     "ES384": _algorithm("EC", "P-384", "ES384"),
     "ES512": _algorithm("EC", "P-521", "ES512"),
-    "EdDSA": _algorithm("OKP", "Ed25519", "Ed25519"),  # RFC 9864 renamed it; old issuers go on
+    "EdDSA": _algorithm("OKP", "Ed25519", "EdDSA", "Ed25519"),  # renamed by RFC 9864
     "Ed25519": _algorithm("OKP", "Ed25519", "Ed25519"),
 }
 """Every algorithm that can be configured; a row whose key both sides know can never be here."""
@@ -86,7 +87,7 @@ class VerificationKey:
         if not self.fits(alg):
             return False
         try:
-            jws.deserialize_compact(text, self.key, registry=ALGORITHMS[alg].model)
+            jws.deserialize_compact(text, self.key, registry=ALGORITHMS[alg].registry)
         except (JoseError, ValueError):
             return False
         return True

@@ -174,9 +174,7 @@ class TestKeySet:
 
         assert {"one"} == outcomes
         assert len(issuer.fetches) <= 2 + 3600 / 10
-        assert all(
-            b - a >= 10 for a, b in zip(issuer.fetches[1:], issuer.fetches[2:], strict=False)
-        )
+        assert all(later - sooner >= 10 for sooner, later in pairwise(issuer.fetches[1:]))
 
     async def test_a_storm_of_unknown_key_ids(self) -> None:
         """Unknown key ids cost one fetch in 10 seconds, and good tokens do not wait for it."""
