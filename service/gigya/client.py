@@ -12,6 +12,7 @@ from service.gigya.access_token import METHOD as GET_TOKEN
 from service.gigya.access_token import Issued, issued
 from service.gigya.attempts import post, read
 from service.gigya.authentication import Authenticated, OAuth2, authenticate, token_request
+from service.gigya.clock_offset import offset_of
 from service.gigya.cures import Cure, Cures, Run
 from service.gigya.replies import Reply, Verdict
 from service.gigya.sites import endpoint
@@ -75,12 +76,23 @@ class Client:
         self._nonce = nonce
         self._observers = observers or Observers()
         self._rotation = Rotation(slots, self._ask_token, clock=clock)
+        self._heard: tuple[str | None, float] = (None, 0.0)
         self._cures = Cures(self._rotation, clock=clock, observe=self._observers.cured)
 
     @property
     def clock_offset(self) -> float:
-        """Seconds by which Gigya's clock is ahead of ours, as its replies showed."""
+        """Seconds by which Gigya's clock is ahead of ours, as far as it had to be learnt."""
         return self._cures.offset.seconds
+
+    @property
+    def date_offset(self) -> float | None:
+        """Seconds by which the last answer's ``Date`` was ahead of our clock, if it had one."""
+        return offset_of(*self._heard)
+
+    @property
+    def working_slot(self) -> str:
+        """The name of the credentials that the next call begins with."""
+        return self._rotation.working.name
 
     async def call(
         self, method: str, params: Mapping[str, str], deadline: Deadline
@@ -147,7 +159,9 @@ class Client:
     ) -> T:
         began = self._clock.monotonic()
         try:
-            understood = understand(await post(self._outbound, url, form, deadline=deadline))
+            answer = await post(self._outbound, url, form, deadline=deadline)
+            self._heard = (answer.headers.get("date"), self._clock.wall())
+            understood = understand(answer)
         except Troubled as error:
             self._observers.attempted(error.trouble.result, self._clock.monotonic() - began)
             raise

@@ -21,15 +21,16 @@ class ClockOffset:
 
         A missing, unreadable or absurd ``Date`` teaches nothing, nor does one that agrees.
         """
-        offset = _offset(date or "", now)
+        offset = offset_of(date, now)
         if offset is None or abs(offset) > FARTHEST:
             return
         if abs(offset - self.seconds) >= RESOLUTION:
             self.seconds = offset
 
 
-def _offset(date: str, now: float) -> float | None:
+def offset_of(date: str | None, now: float) -> float | None:
+    """Return the seconds by which ``date`` is ahead of ``now`` (UNIX), if it can be read."""
     try:
-        return parsedate_to_datetime(date).timestamp() - now
+        return parsedate_to_datetime(date).timestamp() - now if date is not None else None
     except (ValueError, OverflowError):
         return None
