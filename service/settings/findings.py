@@ -8,7 +8,7 @@ from typing import Final
 Path = tuple[str | int, ...]
 """Keys and list positions (from 0) down to the place."""
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_PLAIN_KEY: Final = re.compile(r"(--)?[A-Za-z][A-Za-z0-9_.-]{0,39}")
 """Keys that can be shown; a secret pasted where a key belongs does not look like one."""
 
 WHOLE_FILE: Final = "configuration"

@@ -23,6 +23,7 @@ class Section(BaseModel):
         strict=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
+        validate_default=True,
         use_attribute_docstrings=True,
     )
 

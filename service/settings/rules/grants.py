@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from service.catalogue import BASE
 from service.errors import UnknownProvider
-from service.providers import BASE
 from service.settings.callers import Grant
 from service.settings.findings import Path, shown
 from service.settings.messages import suggestion

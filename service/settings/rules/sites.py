@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from zoneinfo import ZoneInfo
 
+from service.catalogue import BASE, Catalogue, field_names
 from service.gigya.sites import DATA_CENTERS, BadSimulatorUrl, simulator_origin
-from service.providers import BASE, Catalogue, field_names
 from service.settings.credentials import Credentials, OAuth2, PartnerSecret, Signed
 from service.settings.findings import Path, shown
 from service.settings.messages import suggestion
@@ -121,6 +121,9 @@ def _override(path: Path, row: ProviderOverride) -> Iterator[Remark]:
         problem = str(error)
     if problem is not None:
         yield fault(where, problem)
+    name = str(path[-1])
+    if canonical(name) is None and not name.startswith(("saml-", "oidc-")):
+        yield advice(path, "is a provider that Gigya's documentation does not name")
 
 
 def canonical(name: str) -> str | None:

@@ -1,0 +1,148 @@
+"""``check``: everything that is wrong with a configuration, at once, never a value."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from service.settings.contents import LARGEST
+from service.settings.findings import Advice, Fault, Faults, Finding, shown
+from service.settings.load import Loaded, load
+
+FINE: Final = 0
+UNLIKE: Final = 1
+"""The configuration has no faults, but Gigya's answer is not what it leads to expect."""
+FAULTY: Final = 78
+"""EX_CONFIG of sysexits.h."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the real Gigya is to be asked once."""
+
+    site: str
+    provider: str
+    uid: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveReport:
+    """What came of it: shapes and verdicts, never values."""
+
+    lines: tuple[str, ...]
+    is_fine: bool
+
+
+Ask = Callable[[Loaded, Question], LiveReport]
+
+
+def add_parser(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", *, ask: Ask | None = None
+) -> None:
+    """Add the command to ``subparsers``; ``ask`` asks the real Gigya, for ``--live``."""
+    parser = subparsers.add_parser(
+        "check",
+        help="say everything that is wrong with a configuration",
+        description="Exits 0 without faults, 78 with any, 1 if --live shows what should not be.",
+    )
+    parser.add_argument("--config", required=True, metavar="F", type=Path)
+    parser.add_argument(
+        "--without-files", action="store_true", help="do not read the files that it names"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+    live = parser.add_argument_group("ask the real Gigya once (with checkParams)")
+    live.add_argument("--live", metavar="SITE", help="name under sites")
+    live.add_argument("--uid", metavar="U", help="a user of that site")
+    live.add_argument("--provider", metavar="P", help="a provider the user is connected to")
+    parser.set_defaults(run=partial(run, ask=ask))
+
+
+def run(args: argparse.Namespace, *, ask: Ask | None = None) -> int:
+    """Print what there is to say, and return the exit status."""
+    loaded, faults, advice = _judged(args)
+    if args.live is not None and loaded is not None:
+        faults = tuple(_misasked(args, loaded, ask))
+    _print(args, loaded, faults, advice)
+    if faults or loaded is None:
+        return FAULTY
+    if args.live is None or ask is None:
+        return FINE
+    report = ask(loaded, Question(site=args.live, provider=args.provider, uid=args.uid))
+    print(*report.lines, sep="\n")
+    return FINE if report.is_fine else UNLIKE
+
+
+def read_file(path: str) -> bytes:
+    """Return a file's octets, not more than are needed to see that it is too large."""
+    with Path(path).open("rb") as file:
+        return file.read(LARGEST + 1)
+
+
+def _judged(
+    args: argparse.Namespace,
+) -> tuple[Loaded | None, tuple[Fault, ...], tuple[Advice, ...]]:
+    try:
+        text = read_file(args.config)
+    except OSError:
+        return None, (Fault(path=(), message="cannot be read"),), ()
+    reader = None if args.without_files else read_file
+    try:
+        loaded = load(text, read_file=reader, now=datetime.now(UTC))
+    except Faults as found:
+        return None, found.faults, found.advice
+    return loaded, (), loaded.advice
+
+
+def _misasked(args: argparse.Namespace, loaded: Loaded, ask: Ask | None) -> Iterator[Fault]:
+    """Yield what is wrong with the question to Gigya."""
+    checks = (
+        (args.live not in loaded.settings.sites, "--live", "names no site"),
+        (ask is None, "--live", "cannot be had here"),
+        (not args.uid, "--uid", "is missing"),
+        (not args.provider, "--provider", "is missing"),
+        (args.without_files, "--without-files", "cannot be used with --live"),
+    )
+    for is_wrong, option, message in checks:
+        if is_wrong:
+            yield Fault(path=(option,), message=message)
+
+
+def _print(
+    args: argparse.Namespace,
+    loaded: Loaded | None,
+    faults: Sequence[Fault],
+    advice: Sequence[Advice],
+) -> None:
+    if args.json:
+        print(json.dumps(_document(loaded, faults, advice), indent=2))
+        return
+    for fault in faults:
+        print(fault)
+    for each in advice:
+        print(f"warning: {each}")
+    files = ", files not read" if args.without_files else ""
+    told = f"{len(faults)} faults, {len(advice)} warnings{files}"
+    print(told if loaded is None else f"{told}, hash {_hash(loaded)}", file=sys.stderr)
+
+
+def _hash(loaded: Loaded) -> str:
+    return loaded.settings.fingerprint()
+
+
+def _document(
+    loaded: Loaded | None, faults: Sequence[Fault], advice: Sequence[Advice]
+) -> dict[str, Any]:
+    return {
+        "faults": list(map(_member, faults)),
+        "warnings": list(map(_member, advice)),
+        "hash": None if loaded is None else _hash(loaded),
+    }
+
+
+def _member(finding: Finding) -> dict[str, Any]:
+    return {"path": shown(finding.path), "message": finding.message, "line": finding.line}
