@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from service.audit.files import File, FileRules
 from service.audit.filesystem import Disk, FileSystem
+from service.audit.flight import SinkRules
 from service.audit.gate import Accept
 from service.audit.journal import Journal
-from service.audit.media import File, FileRules, Medium, Stream, UnixSocket
+from service.audit.media import Medium, Stream, UnixSocket
 from service.audit.scribe import Scribe
-from service.audit.sink import Hand, Sink, SinkRules
+from service.audit.sink import Sink
 from service.audit.surroundings import Observer, Surroundings
-from service.audit.worker import ThreadWorker
+from service.audit.worker import Hand, ThreadWorker
 
 STANDARD_OUTPUT: Final = 1
 

@@ -6,10 +6,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from service.audit.gate import Pledge
-from service.audit.scribe import Gap, Order, Report
+from service.audit.orders import Gap, Order, Report
 
 PROBES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each probe write to an ejected sink; the last goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkRules:
+    """A sink's name, the seconds it has for a record, and how many records may wait."""
+
+    name: str
+    deadline: float = 0.05
+    queue: int = 10_000
 
 
 @dataclass(slots=True, eq=False)

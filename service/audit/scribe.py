@@ -3,70 +3,18 @@
 Everything here blocks and runs in the sink's own thread. A batch is one write and one sync.
 """
 
-import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from service.audit import controls
 from service.audit.chain import CHAIN_BYTES, START, Head, link
-from service.audit.media import Arrival, Medium, Moved
+from service.audit.media import Arrival, Medium
+from service.audit.orders import Gap, Order, Report, fault_name
 from service.audit.surroundings import Surroundings
 
 FRAME: Final = 160
 """Octets that linking adds to a record, and some more."""
-
-FAULTS: Final = {
-    errno.ENOSPC: "no-space",
-    errno.EDQUOT: "no-space",
-    errno.EROFS: "read-only",
-    errno.EPIPE: "closed",
-    errno.ECONNRESET: "closed",
-    errno.ECONNREFUSED: "refused",
-    errno.ENOENT: "missing",
-    errno.EACCES: "forbidden",
-    errno.EPERM: "forbidden",
-    errno.EAGAIN: "locked",
-    errno.EIO: "input-output",
-    errno.EFBIG: "too-large",
-    errno.ETIMEDOUT: "late",
-}
-"""What went wrong, as observers and gap records name it; anything else is "failed"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """An order to tell of records that were missed since ``since`` (UNIX seconds)."""
-
-    missed: int
-    since: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """An order to begin a new file."""
-
-    why: str
-
-
-Order = bytes | Gap | Turn
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What became of a batch.
-
-    The first ``landed`` orders are on the medium; all of them are accepted if there is no
-    ``fault``, else none. ``noticed`` are the things somebody should look at. ``seconds`` it took.
-    """
-
-    landed: int
-    head: Head
-    fault: str | None
-    noticed: tuple[str, ...]
-    seconds: float
 
 
 class Scribe:
@@ -111,7 +59,7 @@ class Scribe:
             work()
         except OSError as error:
             self._is_open = False
-            return _name(error)
+            return fault_name(error)
         return None
 
     def _carry_out(self, orders: Sequence[Order]) -> None:
@@ -206,6 +154,8 @@ class Scribe:
 
     def _flush(self) -> None:
         """Write the page; if that fails, remember how far it came."""
+        if not self._page:
+            return
         octets = memoryview(b"".join(line for line, _, _ in self._page))
         taken = 0
         try:
@@ -228,11 +178,3 @@ class Scribe:
         self._loose += bytes(octets[end:taken])
         ends = octets[taken - 1 : taken] if taken else octets[:1]
         self._is_cut = (bytes(ends) == b"\n") is (taken == 0)
-
-
-def _name(error: OSError) -> str:
-    if isinstance(error, Moved):
-        return error.strerror or "moved"
-    if isinstance(error, TimeoutError):
-        return "late"
-    return FAULTS.get(error.errno or 0, "failed")

@@ -2,19 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from service.audit import controls
 from service.audit.chain import START
-from service.audit.flight import Absence, Flight, Item
+from service.audit.flight import Absence, Flight, Item, SinkRules
 from service.audit.gate import Pledge
-from service.audit.scribe import Order, Report, Turn
+from service.audit.orders import Report, Turn
 from service.audit.surroundings import Observer, Surroundings
 from service.audit.tally import Label, Tally
-from service.audit.worker import Worker
+from service.audit.worker import Hand
 
 BATCH: Final = 256
 """Orders in one write at most."""
@@ -24,33 +22,6 @@ GRACES: Final = 2
 """How often a deadline is extended because the process itself stood still."""
 STANDSTILL: Final = 0.1
 """A timer that is late by this part of the deadline shows that the process stood still."""
-
-
-class Writer(Protocol):
-    """The blocking side of a sink."""
-
-    def inscribe(self, orders: Sequence[Order]) -> Report:
-        """Carry out the orders."""
-
-    def close(self) -> None:
-        """Close."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkRules:
-    """A sink's name, the seconds it has for a record, and how many records may wait."""
-
-    name: str
-    deadline: float = 0.05
-    queue: int = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hand:
-    """The blocking side of a sink and where it runs."""
-
-    writer: Writer
-    worker: Worker
 
 
 class Sink:

@@ -1,11 +1,14 @@
 """Where a sink's blocking work runs: one thread, so that nothing it waits for stops the loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
+
+from service.audit.orders import Order, Report
 
 Job = Callable[[], None]
 
@@ -18,6 +21,24 @@ class Worker(Protocol):
 
     def stop(self) -> None:
         """Take no more jobs; do not wait for one that hangs."""
+
+
+class Writer(Protocol):
+    """The blocking side of a sink."""
+
+    def inscribe(self, orders: Sequence[Order]) -> Report:
+        """Carry out the orders."""
+
+    def close(self) -> None:
+        """Close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """The blocking side of a sink and where it runs."""
+
+    writer: Writer
+    worker: Worker
 
 
 class ThreadWorker:
