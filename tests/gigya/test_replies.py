@@ -213,6 +213,7 @@ class TestParse:
 
     def test_keeps_the_context(self) -> None:
         """The echo tells that the reply is to our request."""
+        assert "abc" not in repr(parsed(**OK, context="abc"))
         assert ["abc", None, ""] == [
             parsed(**OK, context="abc").context,
             parsed(**OK, context=None).context,
