@@ -34,10 +34,13 @@ def certificate(
     *names: x509.GeneralName,
     subject: x509.Name | None = None,
     hours: float = 2,
-    is_authority: bool = False,
+    is_authority: bool | None = False,
     begin: datetime = BEGIN,
 ) -> bytes:
-    """Make a certificate in DER that lives ``hours`` from ``begin``."""
+    """Make a certificate in DER that lives ``hours`` from ``begin``.
+
+    It says whether it is an authority's, or nothing of that if ``is_authority`` is ``None``.
+    """
     builder: Any = (
         x509.CertificateBuilder()
         .subject_name(subject or x509.Name([]))
@@ -46,8 +49,10 @@ def certificate(
         .serial_number(1)
         .not_valid_before(begin)
         .not_valid_after(begin + timedelta(hours=hours))
-        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
     )
+    if is_authority is not None:
+        constraints = x509.BasicConstraints(is_authority, None)
+        builder = builder.add_extension(constraints, critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     made: x509.Certificate = builder.sign(P256, hashes.SHA256())

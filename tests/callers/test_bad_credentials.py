@@ -3,27 +3,62 @@
 import base64
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
 
 from service.callers.credentials import Presented
+from service.callers.fetching import Answer, FetchFailed
 from service.callers.refusals import MEANINGS, Refusal
-from service.errors import Unauthenticated
+from service.errors import AuthenticationUnavailable, Unauthenticated
+from service.model import Identity
+from tests.callers import issuer
 from tests.callers.bad import BAD
 from tests.callers.house import (
     AUDIENCE,
+    CLUSTER,
+    OIDC,
+    OWN_TOKEN,
     REVIEWED,
     REVIEWS,
     House,
     Net,
     account_claims,
     bearer,
+    oidc_claims,
     ok,
 )
 from tests.callers.issuer import token
 from tests.virtual_time import EPOCH
+
+SENTINEL: Final = "sentinel-0123456789-abcdefghij"
+
+
+def chained(error: Exception, *, cause: bool) -> Exception:
+    """Return an error with ``error`` behind it."""
+    outer = Unauthenticated(Refusal.EXPIRED)
+    setattr(outer, "__cause__" if cause else "__context__", error)
+    return outer
+
+
+PLANTS: Final[dict[str, Callable[[], Exception]]] = {
+    "message": lambda: ValueError(SENTINEL),
+    "argument": lambda: ValueError(1, SENTINEL.encode()),
+    "attribute": lambda: Unauthenticated(
+        Refusal.EXPIRED, identity=Identity(via=SENTINEL, subject="")
+    ),
+    "reason": lambda: Unauthenticated(SENTINEL),
+    "cause": lambda: chained(ValueError(SENTINEL), cause=True),
+    "context": lambda: chained(ValueError(SENTINEL), cause=False),
+    "hex": lambda: ValueError(SENTINEL.encode().hex()),
+    "base64": lambda: ValueError(base64.b64encode(SENTINEL.encode())),
+}
+
+FETCHED: Final = (
+    f"{CLUSTER}/.well-known/openid-configuration",
+    f"{OIDC}/keys",
+)
 
 
 class TestIdentify:
@@ -50,6 +85,40 @@ class TestIdentify:
         told = [*everything_of(caught.value), *caplog.messages, repr(shown), repr(house.methods)]
         assert reason == caught.value.reason
         assert [] == [form for form in forms(shown) if any(form in text for text in told)]
+
+    @pytest.mark.parametrize("name", PLANTS)
+    async def test_would_notice_a_leak(self, name: str) -> None:
+        """The search finds a token wherever an error could hold it."""
+        shown = bearer(SENTINEL)
+        told = everything_of(PLANTS[name]())
+
+        assert any(form in text for text in told for form in forms(shown))
+
+    @pytest.mark.parametrize("fault", [FetchFailed(SENTINEL), OSError(SENTINEL)], ids=repr)
+    async def test_unavailable_leaks_nothing(
+        self, fault: OSError, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whoever vouches may be away in any words: none of them, and no token, gets out."""
+        caplog.set_level(logging.DEBUG)
+
+        def away(_body: bytes | None) -> Answer:
+            raise fault
+
+        house = House(net=Net({REVIEWS: away, **dict.fromkeys(FETCHED, away)}))
+        shown = [
+            bearer(token(account_claims(jti=SENTINEL))),
+            bearer(token(account_claims(REVIEWED, jti=SENTINEL))),
+            bearer(token(oidc_claims(jti=SENTINEL), issuer.ED25519, alg="EdDSA", kid="ed")),
+        ]
+        told = [repr(house)]
+        for presented in shown:
+            with pytest.raises(AuthenticationUnavailable) as caught:
+                await house.identify(presented)
+            told += everything_of(caught.value)
+        told += caplog.messages
+
+        secrets = {SENTINEL, OWN_TOKEN, *(form for one in shown for form in forms(one))}
+        assert [] == [secret for secret in secrets if any(secret in text for text in told)]
 
     def test_every_reason_has_a_meaning(self) -> None:
         """The README's table has a row for each reason."""

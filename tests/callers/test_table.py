@@ -1,0 +1,86 @@
+"""One caller for each request, however many credentials it brings."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from service.callers.credentials import Presented
+from service.errors import Unauthenticated
+from service.model import Caller, CallerName, Identity
+from tests.callers.certificates import certificate, uri
+from tests.callers.house import (
+    REVIEWED,
+    STATIC_TOKEN,
+    House,
+    account_claims,
+    bearer,
+)
+from tests.callers.issuer import token
+from tests.virtual_time import EPOCH
+
+SPIFFE: str = "spiffe://prod.example/ns/crm/sa/sync-worker"
+CERTIFICATE: bytes = certificate(uri(SPIFFE))
+TOKEN: str = token(account_claims())
+
+
+class TestIdentify:
+    @pytest.mark.parametrize(
+        ("presented", "name", "via"),
+        [
+            (bearer(STATIC_TOKEN), "billing-job", "tokens"),
+            (bearer(TOKEN), "crm-sync", "cluster"),
+            (bearer(token(account_claims(REVIEWED))), "crm-sync-elsewhere", "reviewed"),
+            (Presented(certificate=CERTIFICATE), "crm-sync", "mesh"),
+        ],
+        ids=["static", "jwt", "token_review", "mutual_tls"],
+    )
+    async def test_each_way(self, presented: Presented, name: str, via: str) -> None:
+        """Each way proves an identity of its own, and the directory says whose it is."""
+        caller = await House().identify(presented)
+
+        assert (name, via) == (caller.name, caller.identity.via)
+
+    @pytest.mark.parametrize("scheme", [b"Bearer ", b"bearer ", b"BEARER ", b" Bearer   "])
+    async def test_scheme_in_any_case(self, scheme: bytes) -> None:
+        """Schemes do not care about case (RFC 9110, section 11.1), nor for more spaces."""
+        presented = Presented(authorization=(scheme + STATIC_TOKEN.encode() + b" ",))
+
+        assert "billing-job" == (await House().identify(presented)).name
+
+    async def test_two_credentials_of_one_caller(self) -> None:
+        """Where two prove the same caller, the token names it and the sooner end holds."""
+        presented = Presented(authorization=(b"Bearer " + TOKEN.encode(),), certificate=CERTIFICATE)
+
+        assert Caller(
+            name=CallerName("crm-sync"),
+            identity=Identity(via="cluster", subject="crm/sync-worker"),
+            namespace="crm",
+            pod="sync-worker-7d9f",
+            credential_expires_at=datetime.fromtimestamp(EPOCH + 600, UTC),
+        ) == await House().identify(presented)
+
+    async def test_names_the_identity_that_nobody_has(self) -> None:
+        """A good credential of nobody goes into the record by name, so that it can be granted."""
+        presented = Presented(certificate=certificate(uri("spiffe://prod.example/ns/x/sa/y")))
+        with pytest.raises(Unauthenticated) as caught:
+            await House().identify(presented)
+
+        expected = Identity(via="mesh", subject="spiffe://prod.example/ns/x/sa/y")
+        assert expected == caught.value.identity
+
+    async def test_same_subject_by_another_way(self) -> None:
+        """The way is part of the identity: another cluster's crm/sync-worker is another caller."""
+        house = House()
+        here = await house.identify(bearer(TOKEN))
+        there = await house.identify(bearer(token(account_claims(REVIEWED))))
+
+        assert here.identity.subject == there.identity.subject
+        assert here.name != there.name
+
+    async def test_asks_nobody_about_a_stranger(self) -> None:
+        """Tokens of unknown issuers make no request to anybody."""
+        house = House()
+        with pytest.raises(Unauthenticated):
+            await house.identify(bearer(token(account_claims("https://evil.example"))))
+
+        assert [] == house.net.asked
