@@ -1,10 +1,11 @@
 """The only door out: one request, one capped answer by a deadline; the only user of httpx."""
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import aiohttp
 import httpx
@@ -144,7 +145,8 @@ class Outbound:
 
     async def _read(self, response: httpx.Response) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        # Not aiter_raw(): it refuses responses that a transport made whole.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             body += chunk
             if len(body) > self._cap:
                 raise TooLarge
@@ -179,7 +181,8 @@ def _trouble(error: Exception) -> OutboundError:
         return BrokenReply()
     if isinstance(root, (TimeoutError, httpx.TimeoutException)):
         return TimedOut()
-    return Unreachable("connection-lost", sent=True)
+    is_lost = isinstance(root, (OSError, aiohttp.ClientError, httpx.TransportError))
+    return Unreachable("connection-lost" if is_lost else "engine", sent=True)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -225,6 +228,18 @@ def open_transport(
     return AiohttpTransport(
         verify=verify,
         trust_env=False,
-        proxy=httpx.Proxy(proxy_url) if proxy_url is not None else None,
+        proxy=_proxy(proxy_url) if proxy_url is not None else None,
         client=session,
     )
+
+
+def _proxy(url: str) -> httpx.Proxy:
+    """Return the proxy at ``url``, a user name and password in it as a header.
+
+    The engine would make of them a ``BasicAuth``, which aiohttp is about to drop.
+    """
+    proxy = httpx.Proxy(url)
+    if proxy.raw_auth is None:
+        return proxy
+    basic = base64.b64encode(b":".join(proxy.raw_auth)).decode("ascii")
+    return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {basic}"})
