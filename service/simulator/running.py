@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.simulator.wire import TRANSPORT
+from service.simulator.wire import TRANSPORT, gone
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ async def serving(
     """
     state = ServerState()
     config = Config(
-        app, log_config=None, lifespan="off", ws="none", timeout_keep_alive=IDLE,
+        _quiet(app), log_config=None, lifespan="off", ws="none", timeout_keep_alive=IDLE,
         server_header=False, date_header=False, proxy_headers=False,
     )  # fmt: skip
     loop = asyncio.get_running_loop()
@@ -77,12 +77,24 @@ async def serving(
 
 
 async def _end(state: ServerState) -> None:
+    for connection in list(state.connections):
+        connection.transport.abort()
     tasks = list(state.tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for connection in list(state.connections):
-        connection.transport.abort()
+
+
+def _quiet(app: ASGIApp) -> ASGIApp:
+    """Let a call that is cancelled end when its connection does: uvicorn logs any other end."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            await gone(receive)
+
+    return served
 
 
 @contextmanager

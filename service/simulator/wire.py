@@ -107,9 +107,10 @@ async def leave(
         await send_answer(answer, send)
     else:
         await _ACTS[wire](answer, scope, send)
-        await _gone(receive)
+        await gone(receive)
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Wait until the client is."""
     while (await receive())["type"] != "http.disconnect":
         continue
