@@ -88,7 +88,7 @@ def describe(row: Row) -> dict[str, Any]:
         "evidence": row.evidence,
     }
     if row.names is not None:
-        shown["names"] = row.names.by_field()
+        shown["names"] = _written(row.names)
         shown["decided_by"] = "row" if row.is_fixed else "reply"
     return shown
 
@@ -96,6 +96,10 @@ def describe(row: Row) -> dict[str, Any]:
 def describe_catalogue(catalogue: Catalogue) -> dict[str, Any]:
     """Return the mapping as ``GET /v1/providers`` shows it."""
     return {
-        "columns": {family: names.by_field() for family, names in FAMILIES.items()},
+        "columns": {family: _written(names) for family, names in FAMILIES.items()},
         "providers": [describe(row) for row in catalogue.rows],
     }
+
+
+def _written(names: FieldNames) -> dict[str, str]:
+    return {field.value: name for field, name in names.by_field().items()}
