@@ -159,7 +159,7 @@ class TestRender:
 
     def test_the_unlisted_is_a_fault_of_ours(self) -> None:
         """An error that nobody listed is a 500 that tells nothing of itself."""
-        status, _, problem = rendered(ServiceError("sentinel"))
+        status, _, problem = rendered(ServiceError("sentinel", reason="any"))
         assert HTTPStatus.INTERNAL_SERVER_ERROR == status
         assert "internal-error" == problem["code"]
         assert "sentinel" not in problem.values()
