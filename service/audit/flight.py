@@ -38,11 +38,11 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A batch on its way; ``due`` and ``begun`` are monotonic seconds."""
+    """A batch on its way; ``due`` and ``done_at`` are monotonic seconds."""
 
     items: list[Item]
-    begun: float
     due: float
+    done_at: float = 0.0
     report: Report | None = None
     graces: int = 0
     is_late: bool = False

@@ -132,7 +132,7 @@ class Sink:
         now = self._now()
         waited = max(0.0, self._free_since - items[0].at) if items else 0.0
         allowed = max(self._rules.deadline - waited, self._rules.deadline * STANDSTILL)
-        flight = Flight(items, now, now + allowed)
+        flight = Flight(items, now + allowed)
         self._flight = flight
         self._at_rest.clear()
         self._watch(flight, flight.due - now)
@@ -144,7 +144,9 @@ class Sink:
 
     def _write(self, flight: Flight) -> None:
         """Run in the worker."""
-        flight.report = self._hand.writer.inscribe([item.order for item in flight.items])
+        report = self._hand.writer.inscribe([item.order for item in flight.items])
+        flight.done_at = self._now()
+        flight.report = report
 
     def _expired(self, flight: Flight) -> None:
         """Eject the sink, unless it is done, or it is the process that stood still."""
@@ -166,7 +168,7 @@ class Sink:
         if flight.timer is not None:
             flight.timer.cancel()
         report, was_absent = flight.report, self._absence is not None
-        self._flight, self._free_since = None, flight.begun + report.seconds
+        self._flight, self._free_since = None, flight.done_at
         self.head = report.head
         for what in report.noticed:
             self._observer.noticed(self.name, what)

@@ -1,0 +1,215 @@
+import asyncio
+import errno
+from typing import Any
+
+import pytest
+
+from service.audit.gate import Pledge
+from tests.audit.fakes import Bench, InlineWorker, Recorder, SlowWorker, bench, surroundings
+from tests.virtual_time import VIRTUAL, virtual_clock
+
+BODY = b'{"kind":"request","outcome":"denied"}'
+
+
+async def started(
+    worker: InlineWorker | SlowWorker | None = None, *, queue: int = 100
+) -> tuple[Bench, Recorder]:
+    observer = Recorder()
+    made = bench("a", surroundings(virtual_clock()), observer, worker=worker, queue=queue)
+    await made.sink.start()
+    return made, observer
+
+
+def release(made: Bench) -> Pledge:
+    verdict = asyncio.get_running_loop().create_future()
+    pledge = Pledge(verdict, sinks=1, accept="any")
+    made.sink.pledge(b'{"kind":"request","outcome":"released"}', pledge)
+    return pledge
+
+
+class TestSink:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_accepts(self) -> None:
+        """A release's record that is on the medium is accepted."""
+        made, _ = await started()
+        assert await release(made).verdict
+        assert ["open", "released"] == made.paper.kinds()
+
+    async def test_batches(self) -> None:
+        """What comes in one turn of the loop is one write."""
+        made, _ = await started()
+        before = made.paper.settles
+        pledges = [release(made) for _ in range(50)]
+        assert [True] * 50 == [await pledge.verdict for pledge in pledges]
+        assert 1 == made.paper.settles - before
+
+    async def test_late_is_ejected(self) -> None:
+        """A sink that does not answer within its deadline refuses then, and is ejected."""
+        made, observer = await started(SlowWorker(0.0))
+        worker = made.worker
+        assert isinstance(worker, SlowWorker)
+        worker.seconds = None
+        begun = asyncio.get_running_loop().time()
+        assert not await release(made).verdict
+        assert 0.05 == pytest.approx(asyncio.get_running_loop().time() - begun)
+        assert [("ejected", "a", "late")] == observer.told
+
+    async def test_waits_no_longer_in_a_queue(self) -> None:
+        """A record that had to wait for another's write has no more time for that."""
+        made, _ = await started(SlowWorker(0.0))
+        worker = made.worker
+        assert isinstance(worker, SlowWorker)
+        worker.seconds = 0.04
+        loop = asyncio.get_running_loop()
+        first = release(made)
+        await asyncio.sleep(0.001)
+        worker.seconds = None
+        begun, second = loop.time(), release(made)
+        assert await first.verdict
+        assert not await second.verdict
+        assert 0.05 == pytest.approx(loop.time() - begun)
+
+    async def test_ejected_does_not_wait(self) -> None:
+        """An ejected sink refuses at once."""
+        made, _ = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        await release(made).verdict
+        assert release(made).verdict.done()
+
+    async def test_heals(self) -> None:
+        """When it lets go, a probe readmits it, and a gap tells how much it missed."""
+        made, observer = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        await release(made).verdict
+        for _ in range(3):
+            made.sink.offer(BODY, ("denied", "x"))
+        made.worker.let_go()
+        await asyncio.sleep(1)
+        assert made.sink.is_admitted
+        assert await release(made).verdict
+        assert ["open", "released", "gap", "released"] == made.paper.kinds()
+        assert (3, 5, "late") == tuple(made.paper.records[2][n] for n in ("from", "to", "why"))
+        assert [("ejected", "a", "late"), ("readmitted", "a", 3)] == observer.told
+
+    async def test_slow_probe_does_not_heal(self) -> None:
+        """A sink whose probes are late stays out, however often it is probed."""
+        made, _ = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = 0.06
+        await release(made).verdict
+        await asyncio.sleep(60)
+        assert not made.sink.is_admitted
+
+    async def test_fault_is_ejected(self) -> None:
+        """A write that fails refuses and ejects at once, by its name."""
+        made, observer = await started()
+        made.paper.room = 0
+        assert not await release(made).verdict
+        assert [("ejected", "a", "no-space")] == observer.told
+
+    async def test_full_medium_heals(self) -> None:
+        """Room on the medium is found by a probe; the record that was cut is told of."""
+        made, _ = await started()
+        made.paper.room = 100
+        assert not await release(made).verdict
+        await asyncio.sleep(3)
+        made.paper.room = None
+        await asyncio.sleep(10)
+        assert await release(made).verdict
+        gap = made.paper.lines[-2]
+        assert b'"kind":"gap"' in gap
+        assert b'"torn":{"octets":100' in gap
+
+    async def test_nothing_missed(self) -> None:
+        """A sink that failed but has all records is readmitted with a checkpoint."""
+        made, _ = await started()
+        made.paper.broken = OSError(errno.EIO, "broken")
+        made.sink.turn("signal")
+        made.sink.take_back(b'{"kind":"release-withdrawn"}')
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        made.paper.broken = None
+        await asyncio.sleep(10)
+        assert ["open", "checkpoint", "release-withdrawn"] == made.paper.kinds()
+
+    async def test_withdrawal_of_a_late_record(self) -> None:
+        """The record of a refused release that lands late is taken back when it is healed."""
+        made, _ = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        pledge = release(made)
+        await pledge.verdict
+        pledge.withdraw(b'{"kind":"release-withdrawn"}')
+        made.worker.let_go()
+        await asyncio.sleep(10)
+        assert ["open", "released", "checkpoint", "release-withdrawn"] == made.paper.kinds()
+
+    async def test_withdrawn_before_it_is_written(self) -> None:
+        """A release that is given up in the queue is not written at all."""
+        made, _ = await started()
+        release(made).withdraw(b"{}")
+        await asyncio.sleep(1)
+        assert ["open"] == made.paper.kinds()
+
+    async def test_headroom(self) -> None:
+        """A flood of other records leaves room for releases and is told as a count."""
+        made, observer = await started(SlowWorker(0.0), queue=10)
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = 0.01
+        made.sink.offer(BODY, ("denied", "x"))
+        await asyncio.sleep(0.001)
+        for _ in range(20):
+            made.sink.offer(BODY, ("denied", "x"))
+        pledges = [release(made), release(made)]
+        assert [True, True] == [await pledge.verdict for pledge in pledges]
+        await asyncio.sleep(1)
+        assert [("dropped", "a", 1)] * 12 == observer.told
+        last = made.paper.records[-1]
+        assert [{"outcome": "denied", "reason": "x", "count": 12}] == last["counts"]
+
+    async def test_full_queue_refuses(self) -> None:
+        """Beyond the queue's length a release is refused, not kept waiting."""
+        made, _ = await started(SlowWorker(0.0), queue=2)
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        kept = [release(made) for _ in range(2)]
+        assert release(made).verdict.done()
+        assert not any(pledge.verdict.done() for pledge in kept)
+
+    async def test_close(self) -> None:
+        """Closing writes what waits and the closing record."""
+        made, _ = await started()
+        made.sink.offer(BODY, ("denied", "x"))
+        await made.sink.close(1.0)
+        assert ["open", "denied", "close"] == made.paper.kinds()
+
+    async def test_close_does_not_wait_for_ever(self) -> None:
+        """Closing gives up on a sink that hangs."""
+        made, _ = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        begun = asyncio.get_running_loop().time()
+        await made.sink.close(1.0)
+        assert asyncio.get_running_loop().time() - begun <= 1.0
+
+    async def test_starts_without_its_medium(self) -> None:
+        """A sink that cannot be opened starts ejected and is healed later."""
+        made = bench("a", surroundings(virtual_clock()), Recorder())
+        made.paper.broken = OSError(errno.EACCES, "no")
+        await made.sink.start()
+        assert not made.sink.is_admitted
+        made.paper.broken = None
+        await asyncio.sleep(1)
+        assert ["open", "checkpoint"] == made.paper.kinds()
+
+    async def test_head_is_what_landed(self) -> None:
+        """The exported head is the number and hash of the last record on the medium."""
+        made, _ = await started()
+        await release(made).verdict
+        assert made.paper.records[-1]["hash"] == made.sink.head.hash
+        assert 2 == made.sink.head.sequence
