@@ -73,7 +73,7 @@ class Simulator:
         refusal = None
         try:
             content_type = call.headers.get("content-type", "")
-            call.parameters = parameters(scope["query_string"], body, content_type)
+            call.bring(parameters(scope["query_string"], body, content_type))
         except Refusal as error:
             refusal = error
         self.calls.arrived(call)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from service.simulator.codes import Refusal
 
-KEPT: Final = 10_000
+KEPT: Final = 1_000
 FORM: Final = "application/x-www-form-urlencoded"
 TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
 
@@ -26,13 +26,18 @@ class Call:
     is_secure: bool
     at: float
     headers: Mapping[str, str] = field(repr=False)
-    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
     error_code: int | None = None
+    _by_name: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def bring(self, sent: Mapping[str, str]) -> None:
+        """Take the parameters that were ``sent``; Gigya matches names whatever their case."""
+        self.parameters = sent
+        self._by_name = {name.lower(): value for name, value in sent.items()}
 
     def get(self, name: str) -> str | None:
-        """Return a parameter's value; Gigya matches names whatever their case."""
-        wanted = name.lower()
-        return next((v for k, v in self.parameters.items() if k.lower() == wanted), None)
+        """Return a parameter's value."""
+        return self._by_name.get(name.lower())
 
     def need(self, name: str) -> str:
         """Return a parameter's value, or refuse with 400002."""

@@ -1,8 +1,9 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -61,6 +62,20 @@ class TestServing:
         async with serving(asking.gigya) as address, httpx.AsyncClient() as client:
             answer = await client.get(f"{address.url}/livez")
         assert (200, 0) == (answer.status_code, asking.gigya.calls.total)
+
+    async def test_lifespan(self, asking: Asking) -> None:
+        """Another server's lifespan messages are answered."""
+        asked = iter(["lifespan.startup", "lifespan.shutdown"])
+        answered: list[str] = []
+
+        async def receive() -> dict[str, str]:
+            return {"type": next(asked)}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            answered.append(message["type"])
+
+        await asking.gigya({"type": "lifespan"}, receive, send)
+        assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == answered
 
     def test_thread(self, asking: Asking) -> None:
         """In a thread it serves a caller without a loop, errors of the caller's own or not."""
