@@ -15,6 +15,8 @@ from service.audit.surroundings import Surroundings
 
 FRAME: Final = 160
 """Octets that linking adds to a record, and some more."""
+LAST: Final = 512
+"""Octets kept for the record that ends a file."""
 
 
 class Scribe:
@@ -65,7 +67,7 @@ class Scribe:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
         size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
-        if self._medium.is_full(size):
+        if self._medium.is_full(size + LAST):
             self._turn("size")
         for index, order in enumerate(orders, start=1):
             self._follow(order, index)
