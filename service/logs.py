@@ -4,7 +4,6 @@ Standard output belongs to the audit record; the two never mix.
 """
 
 import logging
-import sys
 import traceback
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
@@ -21,46 +20,64 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 Line = MutableMapping[str, Any]
 
 
-def configure(*, level: str, form: str, stream: TextIO = sys.stderr) -> None:
-    """Send every log of this process to ``stream``.
+class Log:
+    """Where the service says what it does; ``level`` can be changed while running.
 
-    ``level`` is one of ``LEVELS``; ``form`` is ``json``, ``console`` or ``auto`` (the console form
-    on a terminal).
+    ``level`` is one of ``LEVELS``; ``form`` is ``json``, ``console`` or ``auto`` (the console's on
+    a terminal).
     """
-    console = form == "console" or (form == "auto" and stream.isatty())
-    last: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if console
-        else structlog.processors.JSONRenderer(serializer=_serialise)
-    )
-    first: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*first, last],
-        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
-        logger_factory=structlog.WriteLoggerFactory(stream),
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
-            foreign_pre_chain=[*first, _without_objects],
+
+    def __init__(self, stream: TextIO, *, level: str = "info", form: str = "auto") -> None:
+        is_console = form == "console" or (form == "auto" and stream.isatty())
+        self._last: Any = _for_people() if is_console else _for_machines()
+        self._first: tuple[Any, ...] = (
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
         )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(_number(level))
-    # It logs whole URLs at INFO.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+        self._stream = stream
+        self.set_level(level)
 
+    def set_level(self, level: str) -> None:
+        """Say only what is at least as grave as ``level``."""
+        self._number = logging.getLevelNamesMapping()[level.upper()]
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(self._stream),
+            processors=[*self._first, self._last],
+            wrapper_class=structlog.make_filtering_bound_logger(self._number),
+        ).bind()
 
-def set_level(level: str) -> None:
-    """Change the level while running; ``level`` is one of ``LEVELS``."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_number(level)))
-    logging.getLogger().setLevel(_number(level))
+    def take_over(self) -> None:
+        """Send the lines of libraries here, in the same form: texts and places, never objects."""
+        handler = logging.StreamHandler(self._stream)
+        formatter = structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._last],
+            foreign_pre_chain=[*self._first, _without_objects],
+        )
+        handler.setFormatter(formatter)
+        root = logging.getLogger()
+        root.handlers[:] = [handler]
+        # Libraries' INFO says too much: httpx's has whole URLs.
+        root.setLevel(max(self._number, logging.WARNING))
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Say what is usual."""
+        self._logger.info(event, **facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Say what is worth a look."""
+        self._logger.warning(event, **facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Say what someone must look at."""
+        self._logger.error(event, **facts)
+
+    def request(self, entry: Entry, seconds: float) -> None:
+        """Write the canonical line of one request."""
+        self._logger.info(REQUEST, **request_line(entry, seconds))
+
+    def unexpected(self, error: BaseException, **facts: Any) -> None:
+        """Write where something failed that should not: types and places, no message, no locals."""
+        self._logger.error(UNEXPECTED, **facts, **places(error))
 
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
@@ -89,19 +106,10 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def request(entry: Entry, seconds: float) -> None:
-    """Write the canonical line of one request."""
-    structlog.get_logger().info(REQUEST, **request_line(entry, seconds))
-
-
-def unexpected(entry: Entry, error: Exception) -> None:
-    """Write where something failed that should not: types and places, no message, no locals."""
-    structlog.get_logger().error(UNEXPECTED, audit_id=entry.audit_id, **places(error))
-
-
 def places(error: BaseException) -> dict[str, Any]:
-    """Return the type of ``error`` and its causes, and the lines it passed; no values."""
-    chain, seen = [], error
+    """Return the type of ``error`` and its causes, and the lines they passed; no values."""
+    chain: list[dict[str, Any]] = []
+    seen: BaseException | None = error
     while seen is not None and len(chain) < _LONGEST_CHAIN:
         frames = traceback.extract_tb(seen.__traceback__)
         chain.append(
@@ -110,24 +118,28 @@ def places(error: BaseException) -> dict[str, Any]:
                 "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
             }
         )
-        seen = seen.__cause__ or seen.__context__  # type: ignore[assignment]  # ends at None
+        seen = seen.__cause__ or seen.__context__
     return {"error": chain}
 
 
 _LONGEST_CHAIN: Final = 5
 
 
+def _for_people() -> Any:
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
+def _for_machines() -> Any:
+    return structlog.processors.JSONRenderer(serializer=_serialise)
+
+
 def _without_objects(_: Any, __: str, line: Line) -> Line:
     """Keep of a library's line its text and where it failed, never an object or a local."""
     failure = line.pop("exc_info", None)
     if isinstance(failure, tuple) and failure[1] is not None:
-        line |= places(failure[1])
+        line.update(places(failure[1]))
     return line
 
 
 def _serialise(line: Any, **_: Any) -> str:
-    return orjson.dumps(line, default=repr).decode()
-
-
-def _number(level: str) -> int:
-    return logging.getLevelNamesMapping()[level.upper()]
+    return orjson.dumps(line, default=lambda value: type(value).__name__).decode()

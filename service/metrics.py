@@ -1,11 +1,14 @@
-"""Every metric name, in one place; labels come from closed sets, and observing never fails.
+"""Every metric there is, in one place; labels come from closed sets, and observing never fails.
 
-No label holds a UID, a path or an error's text. Callers appear by configured name only.
+No label holds a UID, a path or an error's text; callers appear by their configured name only. The
+rows of ``METRICS`` are also the README's table (a test compares them).
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,112 +19,149 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.audit.record import CANCELLED, RELEASED, Entry
-
 NAMESPACE: Final = "credential_proxy"
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 NOBODY: Final = "none"
-"""The label of what has no caller, provider or code."""
-
-ABANDONED: Final = "abandoned"
-RESULTS: Final[Mapping[str, str]] = {
-    RELEASED: "released",
-    "answered": "answered",
-    "reauthentication-required": "reauthenticate",
-    "token-expiring": "reauthenticate",
-    "no-session": "refused",
-    "invalid-request": "refused",
-    "unknown-provider": "refused",
-    "request-timeout": "refused",
-    "request-too-large": "refused",
-    "unsupported-media-type": "refused",
-    "unauthenticated": "refused",
-    "access-denied": "refused",
-    "not-found": "refused",
-    "method-not-allowed": "refused",
-    "rate-limited": "refused",
-    "internal-error": "failed",
-    "upstream-rejected": "failed",
-    "upstream-invalid": "failed",
-    "undecryptable": "failed",
-    "upstream-unavailable": "failed",
-    "upstream-busy": "failed",
-    "overloaded": "failed",
-    "audit-unavailable": "failed",
-    "authentication-unavailable": "failed",
-    "shutting-down": "failed",
-    "upstream-timeout": "failed",
-    "caller-gone": ABANDONED,
-    CANCELLED: ABANDONED,
-}
-"""Outcome of a request -> what it means for the service's objectives."""
+"""The label of a request without a caller that we know."""
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Bounds of what a caller or Gigya waits for; 0.5 is the objective's."""
+SMALL_SECONDS: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+"""Bounds of what happens inside: an audit write, the event loop's lag."""
+
+
+class Kind(StrEnum):
+    """How a metric moves."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric: its name without prefix and suffix, and what it tells."""
+
+    name: str
+    kind: Kind
+    tells: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = SECONDS
+
+    @property
+    def exposed(self) -> str:
+        """The name as Prometheus sees it."""
+        suffix = "_total" if self.kind is Kind.COUNTER else ""
+        return f"{NAMESPACE}_{self.name}{suffix}"
+
+
+_C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+
+METRICS: Final = (
+    Row("requests", _C, "Requests of the API port", ("caller", "result")),
+    Row("provider_requests", _C, "Requests for provider tokens", ("provider", "result")),
+    Row("problems", _C, "Problems answered", ("code",)),
+    Row("request_duration_seconds", _H, "Time to answer a request", ("result",)),
+    Row("requests_in_flight", _G, "Requests that are worked on"),
+    Row("would_deny", _C, "Releases that candidate grants would deny", ("caller",)),
+    Row("limits_hit", _C, "Requests refused by a limit", ("caller", "limit")),
+    Row("authentications", _C, "What came of authentications", ("name", "result")),
+    Row("authentication_events", _C, "What happened behind them", ("name", "event")),
+    Row("key_set_age_seconds", _G, "Age of an issuer's keys", ("name",)),
+    Row("tls_refusals", _C, "Handshakes refused", ("reason",)),
+    Row("connection_refusals", _C, "Connections cut without an answer of ours", ("kind",)),
+    Row("upstream_requests", _C, "Attempts at Gigya", ("site", "result")),
+    Row("upstream_duration_seconds", _H, "Time of one attempt at Gigya", ("site",)),
+    Row("upstream_retries", _C, "Wishes to try again", ("site", "outcome")),
+    Row("upstream_cures", _C, "Attempts after a cure", ("site", "cure")),
+    Row("upstream_authenticated", _C, "Attempts that Gigya took as ours", ("site", "slot")),
+    Row("upstream_ignored_parameters", _C, "Parameters that Gigya ignored", ("site", "name")),
+    Row("upstream_in_flight", _G, "Calls to Gigya under way", ("site",)),
+    Row("upstream_waiting", _G, "Calls to Gigya that wait for a slot", ("site",)),
+    Row("upstream_shed", _C, "Calls to Gigya refused for want of a slot", ("site",)),
+    Row("breaker_open", _G, "1 while a site's calls are stopped, 0.5 while probing", ("site",)),
+    Row("breaker_transitions", _C, "Changes of a site's breaker", ("site", "to")),
+    Row("decrypts", _C, "Sealed replies opened or not", ("site", "slot", "result")),
+    Row("flights", _C, "Requests that began, joined or abandoned a call", ("event",)),
+    Row("flights_under_way", _G, "Calls that requests can join"),
+    Row("cache_events", _C, "Hits, misses and what becomes of entries", ("event",)),
+    Row("cache_entries", _G, "Sessions in memory"),
+    Row("cache_bytes", _G, "Octets that they take"),
+    Row("reloads", _C, "Changes of watched files", ("name", "outcome")),
+    Row("reload_faulty", _G, "1 while a watched file cannot be used", ("name",)),
+    Row("loaded_timestamp_seconds", _G, "When a watched file was last taken", ("name",)),
+    Row("audit_records", _C, "Records that a sink accepted", ("sink",)),
+    Row("audit_write_seconds", _H, "Time of one write", ("sink",), SMALL_SECONDS),
+    Row("audit_sink_ejected", _G, "1 while a sink is out", ("sink",)),
+    Row("audit_ejections", _C, "Sinks taken out", ("sink", "reason")),
+    Row("audit_dropped", _C, "Records, none of a release, that found no room", ("sink",)),
+    Row("audit_notices", _C, "What a sink noticed and went on", ("sink", "what")),
+    Row("audit_withdrawn", _C, "Releases withdrawn", ("reason",)),
+    Row("audit_sequence", _G, "Sequence number of a sink's last record", ("sink",)),
+    Row("certificate_expiry_timestamp_seconds", _G, "When our certificate expires"),
+    Row("event_loop_lag_seconds", _H, "How late the event loop is", (), SMALL_SECONDS),
+    Row("build_info", _G, "The running build and configuration", ("version", "configuration")),
+)
+
+_MAKERS: Final[Mapping[Kind, Callable[..., Any]]] = {
+    Kind.COUNTER: Counter,
+    Kind.GAUGE: Gauge,
+    Kind.HISTOGRAM: Histogram,
+}
 
 
 class Metrics:
-    """The registry of one process and what is counted in it."""
+    """The registry of one process, and what is counted in it."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Requests of the API port", "caller", "result")
-        self.provider_requests = self._counter(
-            "provider_requests", "Requests for provider tokens", "provider", "result"
-        )
-        self.problems = self._counter("problems", "Problems answered", "code")
-        self.request_seconds = self._histogram(
-            "request_duration_seconds", "Time to answer a request", "result"
-        )
-        self.would_deny = self._counter(
-            "would_deny", "Releases that candidate grants would deny", "caller"
-        )
-        self.upstream_requests = self._counter(
-            "upstream_requests", "Calls to Gigya", "site", "result"
-        )
-        self.upstream_seconds = self._histogram(
-            "upstream_duration_seconds", "Time of one call to Gigya", "site"
-        )
-        self.ignored_parameters = self._counter(
-            "upstream_ignored_parameters", "Parameters that Gigya said it ignored", "site", "name"
-        )
-        self.build = self._gauge("build_info", "The running build", "version", "configuration")
+    def __init__(self, rows: tuple[Row, ...] = METRICS) -> None:
+        self._registry = CollectorRegistry()
+        self._rows = {row.name: row for row in rows}
+        self._made = {row.name: self._make(row) for row in rows}
+        self._children: dict[tuple[str, ...], Any] = {}
 
-    def request(self, entry: Entry, seconds: float) -> None:
-        """Count one request of the API port; ``seconds`` is how long it took."""
-        result = RESULTS.get(entry.outcome, "failed")
-        caller = entry.caller.name if entry.caller else NOBODY
-        self.requests.labels(caller, result).inc()
-        self.request_seconds.labels(result).observe(seconds)
-        if entry.provider:
-            self.provider_requests.labels(entry.provider, result).inc()
-        if result not in {"released", "answered", ABANDONED}:
-            self.problems.labels(entry.outcome).inc()
-        if entry.would_deny:
-            self.would_deny.labels(caller).inc()
-
-    def render(self) -> bytes:
-        """Return the exposition; it takes milliseconds, so not on the event loop."""
-        return generate_latest(self.registry)
-
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, namespace=NAMESPACE, registry=self.registry)
-
-    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(name, help_text, labels, namespace=NAMESPACE, registry=self.registry)
-
-    def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
-        return Histogram(
-            name, help_text, labels, namespace=NAMESPACE, registry=self.registry, buckets=SECONDS
-        )
-
-
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-
-
-def quietly(observe: Callable[..., None]) -> Callable[..., None]:
-    """Return ``observe`` so that it cannot fail what it observes."""
-
-    def observed(*facts: object) -> None:
+    def count(self, name: str, *labels: str, by: float = 1) -> None:
+        """Count; never raises."""
         with suppress(Exception):
-            observe(*facts)
+            self._child(name, labels).inc(by)
 
-    return observed
+    def observe(self, name: str, seconds: float, *labels: str) -> None:
+        """Put a measurement into a histogram; never raises."""
+        with suppress(Exception):
+            self._child(name, labels).observe(seconds)
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge; never raises."""
+        with suppress(Exception):
+            self._child(name, labels).set(value)
+
+    def read(self, name: str, value: Callable[[], float], *labels: str) -> None:
+        """Have a gauge ask ``value`` at each exposition, which happens off the event loop."""
+        self._child(name, labels).set_function(value)
+
+    def forget(self, name: str) -> None:
+        """Drop all series of a metric, before it says something new."""
+        self._children = {key: child for key, child in self._children.items() if key[0] != name}
+        self._made[name].clear()
+
+    def exposition(self) -> bytes:
+        """Return what Prometheus reads; it takes milliseconds, so not on the event loop."""
+        return generate_latest(self._registry)
+
+    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
+        key = (name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            made = self._made[name]
+            child = self._children[key] = made.labels(*labels) if labels else made
+        return child
+
+    def _make(self, row: Row) -> Any:
+        options: dict[str, Any] = {"buckets": row.bounds} if row.kind is Kind.HISTOGRAM else {}
+        return _MAKERS[row.kind](
+            row.name,
+            row.tells,
+            row.labels,
+            namespace=NAMESPACE,
+            registry=self._registry,
+            **options,
+        )

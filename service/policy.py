@@ -16,7 +16,15 @@ from service.grants import (
     describe_grant,
     policy_faults,
 )
-from service.model import FOLLOWS, GRANTABLE, CallerName, Field, Identity, SiteName
+from service.model import (
+    FOLLOWS,
+    GRANTABLE,
+    CallerName,
+    Field,
+    Identity,
+    ProviderName,
+    SiteName,
+)
 from service.subject_patterns import compile_pattern
 
 __all__ = [
@@ -106,6 +114,11 @@ class Policy:
         """Return what the caller may ask for: nothing where it is unknown or blocked."""
         rules = self.callers.get(caller)
         return () if rules is None or rules.is_blocked else rules.grants
+
+    def granted_to_anyone(self, site: SiteName, provider: ProviderName) -> frozenset[Field]:
+        """Return the fields of that provider at that site that some caller may have."""
+        grants = (grant for caller in self.callers for grant in self.grants_of(caller))
+        return frozenset().union(*(g.fields for g in grants if g.covers(site, provider)))
 
     def reaches(self, caller: CallerName, site: str) -> bool:
         """Whether some grant of the caller names the site."""

@@ -2,23 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-EXPOSITION: Final = "text/plain; version=1.0.0; charset=utf-8"
-
 
 def management(
-    *, readiness: Callable[[], Mapping[str, bool]], render_metrics: Callable[[], bytes]
+    *,
+    readiness: Callable[[], Mapping[str, bool]],
+    exposition: Callable[[], bytes],
+    content_type: str,
 ) -> ASGIApp:
     """Return the application of the management port.
 
     ``readiness`` names what this process itself needs, and whether it is so; it must not ask any
-    other system. ``render_metrics`` runs in a thread, because it takes milliseconds.
+    other system. ``exposition`` runs in a thread, because it takes milliseconds.
     """
 
     async def livez(_: Request) -> Response:
@@ -30,7 +30,7 @@ def management(
         return PlainTextResponse(lines, 200 if all(parts.values()) else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(await asyncio.to_thread(render_metrics), media_type=EXPOSITION)
+        return Response(await asyncio.to_thread(exposition), media_type=content_type)
 
     return Router(
         [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)],

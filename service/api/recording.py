@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.bodies import CallerGone
 from service.api.problems import render
 from service.audit.record import CANCELLED, Entry
-from service.errors import InternalError, ServiceError, ShuttingDown
+from service.errors import InternalError, Overloaded, ServiceError, ShuttingDown
 
 ENTRY: Final = "gigya_credential_proxy.entry"
 """Where a scope holds its request's audit entry."""
@@ -32,7 +32,7 @@ class Recording:
     """Opens the entry, turns errors into problems, and commits what is left.
 
     ``observe`` gets each entry when its answer is decided; ``unexpected`` gets what should not
-    happen. Neither can fail a request.
+    happen; neither may raise. Beyond ``most_in_flight`` requests at once the rest is shed.
     """
 
     def __init__(
@@ -43,12 +43,15 @@ class Recording:
         observe: Callable[[Entry], None],
         unexpected: Callable[[Entry, Exception], None],
         is_closing: Callable[[], bool],
+        most_in_flight: int,
     ) -> None:
         self._app = app
         self._journal = journal
         self._observe = observe
         self._unexpected = unexpected
         self._is_closing = is_closing
+        self._most_in_flight = most_in_flight
+        self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; other scopes are not ours."""
@@ -59,6 +62,7 @@ class Recording:
         )
         scope[ENTRY] = entry
         answer = _Answer(entry, send)
+        self.in_flight += 1
         try:
             self._require_open()
             await self._app(scope, receive, answer)
@@ -74,12 +78,19 @@ class Recording:
             self._unexpected(entry, error)
             await self._refuse(entry, InternalError(FAULT), answer)
         finally:
+            self.in_flight -= 1
             await entry.commit()
             self._observe(entry)
 
     def _require_open(self) -> None:
         if self._is_closing():
             raise ShuttingDown("This replica is shutting down. Ask again.", retry_after=1)
+        if self.in_flight > self._most_in_flight:
+            raise Overloaded(
+                "This replica works on as many requests as it accepts. Ask again.",
+                reason="in-flight",
+                retry_after=1,
+            )
 
     async def _refuse(self, entry: Entry, error: ServiceError, answer: "_Answer") -> None:
         if answer.has_begun:

@@ -12,7 +12,7 @@ from service.api.answers import JsonAnswer, release_answer
 from service.api.bodies import read_body
 from service.api.deadlines import deadline_of
 from service.api.recording import ENTRY
-from service.api.requests import parse
+from service.api.requests import parse, require_json
 from service.audit.record import RELEASED, Entry
 from service.broker import Broker
 from service.deadline import Clock, Deadline
@@ -78,13 +78,15 @@ class Api:
         deadline = Deadline.after(self._deadline, self._clock)
         caller = entry.caller = await self._identify(request.scope, deadline)
         with self._limits.admit(caller.name):
+            content_types = request.headers.getlist("content-type")
+            require_json(content_types)
             deadline = deadline_of(request.scope, seconds=deadline.remaining(), clock=self._clock)
             body = await read_body(
                 request.scope,
                 request.receive,
                 seconds=min(self._body_timeout, deadline.remaining()),
             )
-            asked = parse(request.headers.getlist("content-type"), body)
+            asked = parse(content_types, body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
             release = await self._broker.release(caller, asked, entry, deadline)

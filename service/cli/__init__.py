@@ -1,1 +1,1 @@
-"""The commands."""
+"""The commands, one module each: ``add_parser`` puts it on the command line, ``run`` does it."""

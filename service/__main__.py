@@ -1,0 +1,33 @@
+"""The command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from service.cli import audit, check, demo, explain, serve, simulate, token, version
+
+COMMANDS: Final = (serve, check, explain, demo, simulate, token, audit, version)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="gigya-credential-proxy",
+        description="Hands provider tokens out of Gigya to the workloads that may have them.",
+    )
+    subparsers = whole.add_subparsers(metavar="command", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    args = parser().parse_args(arguments)
+    status: int = args.run(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

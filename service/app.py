@@ -1,0 +1,367 @@
+"""The composition root: settings and a world in, an application out."""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.types import ASGIApp
+
+from service.api.health import management
+from service.api.openapi import document
+from service.api.recording import Recording
+from service.api.routes import Api, Identify
+from service.audit.journal import Journal
+from service.broker import Broker
+from service.callers.key_sets import KeySet
+from service.catalogue import BASE, describe_catalogue
+from service.deadline import Deadline
+from service.floods import Floods
+from service.limits import Rate
+from service.live import Live
+from service.logs import Log
+from service.metrics import CONTENT_TYPE, Metrics
+from service.model import Caller, Field, ProviderName, SiteName
+from service.policy import Policy, describe_grant
+from service.reception import Refusal
+from service.resilience.cache import Bounds, Cache
+from service.resilience.flights import Flights
+from service.rulebook import catalogues_of
+from service.sessions import Caching, Sessions
+from service.sessions import Key as CacheKey
+from service.settings.listeners import Tls
+from service.settings.schema import Settings
+from service.settings.upstream import Allowance
+from service.tls import TlsFault
+from service.tls import parse as tls_context
+from service.watch import Change, Outcome, Source, Watched, Watcher
+from service.wiring.audit import journal, keyring
+from service.wiring.callers import Wired as WiredCallers
+from service.wiring.callers import wire_callers
+from service.wiring.entrance import Entrance
+from service.wiring.lifecycle import Lifecycle
+from service.wiring.observers import (
+    AuditObserver,
+    CallerObserver,
+    ReloadObserver,
+    RequestObserver,
+    SiteObserver,
+)
+from service.wiring.reloading import CONFIGURATION, Rules, configuration
+from service.wiring.sites import WiredSite, wire_site
+from service.wiring.world import World
+
+DISTRIBUTION: Final = "gigya-credential-proxy"
+WARM_UP: Final = 5.0
+"""Seconds that readiness waits for issuers' first keys, and no longer."""
+LAG_INTERVAL: Final = 1.0
+"""Seconds between two looks at the event loop's lag."""
+
+Changed = Callable[[Change], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What a server runs: both applications, the API's TLS, and the life of what is behind them."""
+
+    api: ASGIApp
+    management: ASGIApp
+    tls: Live[ssl.SSLContext] | None
+    lifecycle: Lifecycle
+    journal: Journal
+    reload: Callable[[], None]
+    refused: Callable[[Refusal], None]
+
+    async def start(self) -> None:
+        """Open the audit and begin what runs beside requests."""
+        await self.journal.start()
+        self.lifecycle.start()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What everything else is made with."""
+
+    settings: Settings
+    world: World
+    log: Log
+    metrics: Metrics
+
+
+def build(parts: Parts, *, config_file: Path) -> Application:
+    """Return the application, not started; to be called inside its event loop.
+
+    Raises ``FileFault`` where a file cannot be used, and ``OSError`` for a CA file.
+    """
+    settings, world, metrics = parts.settings, parts.world, parts.metrics
+    rules, cache = Rules(settings, world=world), _cache(parts)
+    followers = _Followers(parts, rules, cache)
+    config = configuration(config_file, settings, world=world, changed=followers.changed)
+    followers.begin(config.live)
+    keys = keyring(settings.audit, world=world, changed=followers.changed)
+    book = journal(
+        settings.audit,
+        keys,
+        world=world,
+        observer=AuditObserver(metrics, parts.log),
+        build=version(DISTRIBUTION),
+        config_hash=_Fingerprint(config.live),
+    )
+    seen = CallerObserver(metrics, parts.log)
+    callers = wire_callers(settings, world=world, observe=seen.happened)
+    sites = _sites(parts, followers.changed)
+    tls = _tls(settings.listeners.api.tls, world, followers.changed)
+    watcher = Watcher([config, keys, *_watched(sites), *([tls] if tls else [])])
+    lifecycle = _lifecycle(parts, callers, sites, watcher, book)
+    entrance = Entrance(
+        tuple(callers.methods), policy=rules.policy, floods=_floods(parts), judged=seen.judged
+    )
+    api = _api(parts, rules, sites, entrance.identify, _sessions(parts, sites, rules, cache))
+    return Application(
+        api=_recorded(parts, api, book, lifecycle),
+        management=management(
+            readiness=lifecycle.readiness, exposition=metrics.exposition, content_type=CONTENT_TYPE
+        ),
+        tls=tls.live if tls else None,
+        lifecycle=lifecycle,
+        journal=book,
+        reload=partial(_reload, watcher, book),
+        refused=seen.refused,
+    )
+
+
+class _Followers:
+    """What follows from a change of a watched file, beside its being counted."""
+
+    def __init__(self, parts: Parts, rules: Rules, cache: Cache[CacheKey] | None) -> None:
+        self._reloads = ReloadObserver(parts.metrics, parts.log, wall=parts.world.clock.wall)
+        self._metrics = parts.metrics
+        self._rules = rules
+        self._cache = cache
+        self._settings: Live[Settings] | None = None
+
+    def begin(self, settings: Live[Settings]) -> None:
+        """Say which configuration this process began with."""
+        self._settings = settings
+        self._tell(settings.value)
+
+    def changed(self, change: Change) -> None:
+        """Follow a change; a faulty one changes nothing."""
+        self._reloads.changed(change)
+        if change.outcome is not Outcome.REPLACED:
+            return
+        if change.name == CONFIGURATION and self._settings is not None:
+            self._rules.follow(self._settings.value)
+            self._tell(self._settings.value)
+        if self._cache is not None:
+            self._cache.clear()
+
+    def _tell(self, settings: Settings) -> None:
+        self._metrics.forget("build_info")
+        self._metrics.set("build_info", 1, version(DISTRIBUTION), settings.fingerprint()[:16])
+
+
+class _Fingerprint:
+    """The hash of the configuration in use, computed once for each."""
+
+    def __init__(self, settings: Live[Settings]) -> None:
+        self._settings = settings
+        self._known: tuple[int, str] = (0, "")
+
+    def __call__(self) -> str:
+        current = self._settings.snapshot
+        if current.generation != self._known[0]:
+            self._known = (current.generation, current.value.fingerprint())
+        return self._known[1]
+
+
+class _Tables:
+    """What the two tables of the API show."""
+
+    def __init__(self, policy: Live[Policy]) -> None:
+        self._policy = policy
+
+    def providers(self) -> Any:
+        """Return the mapping table."""
+        return describe_catalogue(BASE)
+
+    def grants(self, caller: Caller) -> Any:
+        """Return what ``caller`` may ask for."""
+        granted = self._policy.value.grants_of(caller.name)
+        return {"caller": caller.name, "grants": [describe_grant(grant) for grant in granted]}
+
+
+def _sites(parts: Parts, changed: Changed) -> Mapping[SiteName, WiredSite]:
+    catalogues = catalogues_of(parts.settings)
+    return {
+        SiteName(name): wire_site(
+            name,
+            parts.settings,
+            catalogues[SiteName(name)],
+            world=parts.world,
+            observed=SiteObserver(parts.metrics, parts.log, name),
+            changed=changed,
+        )
+        for name in parts.settings.sites
+    }
+
+
+def _watched(sites: Mapping[SiteName, WiredSite]) -> list[Watched[Any]]:
+    return [watched for site in sites.values() for watched in site.watched]
+
+
+def _tls(row: Tls | None, world: World, changed: Changed) -> Watched[ssl.SSLContext] | None:
+    if row is None:
+        return None
+    files = [row.certificate_file, row.key_file, row.client_ca_file]
+    source = Source(
+        name="tls",
+        paths=[Path(file) for file in files if file is not None],
+        parse=tls_context,
+        told=(TlsFault,),
+        read=world.read,
+    )
+    return Watched.open(source, changed)
+
+
+def _cache(parts: Parts) -> Cache[CacheKey] | None:
+    row, metrics = parts.settings.cache, parts.metrics
+    if not row.enabled:
+        return None
+    cache: Cache[CacheKey] = Cache(
+        Bounds(ttl=row.ttl, margin=row.margin, entries=row.entries, octets=row.bytes),
+        clock=parts.world.clock,
+        observe=partial(metrics.count, "cache_events"),
+    )
+    metrics.read("cache_entries", lambda: len(cache))
+    metrics.read("cache_bytes", lambda: cache.octets)
+    return cache
+
+
+def _sessions(
+    parts: Parts,
+    sites: Mapping[SiteName, WiredSite],
+    rules: Rules,
+    cache: Cache[CacheKey] | None,
+) -> Sessions:
+    clock, metrics = parts.world.clock, parts.metrics
+    flights: Flights[CacheKey, Any] = Flights(
+        monotonic=clock.monotonic, observe=partial(metrics.count, "flights")
+    )
+    metrics.read("flights_under_way", lambda: len(flights))
+    return Sessions(
+        {name: site.source for name, site in sites.items()},
+        flights=flights,
+        clock=clock,
+        seconds=parts.settings.upstream.deadline,
+        caching=None if cache is None else _caching(cache, rules.policy),
+    )
+
+
+def _caching(cache: Cache[CacheKey], policy: Live[Policy]) -> Caching:
+    def granted(site: SiteName, provider: ProviderName) -> frozenset[Field]:
+        return policy.value.granted_to_anyone(site, provider)
+
+    return Caching(cache=cache, granted=granted, generation=lambda: policy.generation)
+
+
+def _floods(parts: Parts) -> Floods:
+    def rate(row: Allowance) -> Rate:
+        return Rate.of(row.rate, row.burst)
+
+    limits = parts.settings.limits
+    return Floods(
+        per_peer=rate(limits.per_peer),
+        all_peers=rate(limits.all_peers),
+        clock=parts.world.clock,
+    )
+
+
+def _api(
+    parts: Parts,
+    rules: Rules,
+    sites: Mapping[SiteName, WiredSite],
+    identify: Identify,
+    sessions: Sessions,
+) -> ASGIApp:
+    broker = Broker(
+        policy=rules.policy,
+        sites={name: site.broker for name, site in sites.items()},
+        sessions=sessions,
+        clock=parts.world.clock,
+    )
+    return Api(
+        identify=identify,
+        broker=broker,
+        limits=rules.limits,
+        describes=_Tables(rules.policy),
+        openapi=document(version(DISTRIBUTION)),
+        clock=parts.world.clock,
+        deadline=parts.settings.upstream.deadline,
+        body_timeout=parts.settings.listeners.api.body_timeout,
+    ).app()
+
+
+def _recorded(parts: Parts, api: ASGIApp, book: Journal, lifecycle: Lifecycle) -> ASGIApp:
+    requests = RequestObserver(parts.metrics, parts.log, monotonic=parts.world.clock.monotonic)
+    recording = Recording(
+        api,
+        journal=book,
+        observe=requests.finished,
+        unexpected=requests.unexpected,
+        is_closing=lambda: lifecycle.is_closing,
+        most_in_flight=parts.settings.listeners.api.max_in_flight,
+    )
+    parts.metrics.read("requests_in_flight", lambda: recording.in_flight)
+    return recording
+
+
+def _lifecycle(
+    parts: Parts,
+    callers: WiredCallers,
+    sites: Mapping[SiteName, WiredSite],
+    watcher: Watcher,
+    book: Journal,
+) -> Lifecycle:
+    metrics, key_sets = parts.metrics, callers.key_sets
+    lifecycle = Lifecycle(warming=partial(_warm, tuple(key_sets.values()), parts.world))
+    lifecycle.run_beside(watcher.run, partial(_measure_lag, metrics))
+    lifecycle.run_beside(*(keys.keep for keys in key_sets.values()))
+    lifecycle.close_last(*callers.closers, *(site.aclose for site in sites.values()), book.close)
+    for name, keys in key_sets.items():
+        metrics.read("key_set_age_seconds", partial(_age, keys), name)
+    for sink in book.heads:
+        metrics.set("audit_sink_ejected", 0, sink)
+        metrics.read("audit_sequence", partial(_sequence, book, sink), sink)
+    return lifecycle
+
+
+def _age(keys: KeySet) -> float:
+    return math.inf if keys.age is None else keys.age
+
+
+def _sequence(book: Journal, sink: str) -> float:
+    return book.heads[sink].sequence
+
+
+async def _warm(key_sets: Sequence[KeySet], world: World) -> None:
+    deadline = Deadline.after(WARM_UP, world.clock)
+    await asyncio.gather(*(keys.warm(deadline) for keys in key_sets))
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        before = loop.time()
+        await asyncio.sleep(LAG_INTERVAL)
+        metrics.observe("event_loop_lag_seconds", max(0.0, loop.time() - before - LAG_INTERVAL))
+
+
+def _reload(watcher: Watcher, book: Journal) -> None:
+    watcher.wake()
+    book.rotate()

@@ -1,0 +1,135 @@
+"""``serve``: run the service until SIGTERM."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from service.app import Application, Parts, build
+from service.listener import Listener
+from service.logs import Log
+from service.metrics import Metrics
+from service.reception import Terms
+from service.server import Addresses, Hooks, Server, Shutdown, forbid_dumps, run_process
+from service.settings.findings import Faults
+from service.settings.listeners import Api
+from service.settings.load import Loaded, load
+from service.settings.schema import Settings
+from service.watch import FileFault
+from service.wiring.world import World
+
+FAULTY: Final = 78
+"""``EX_CONFIG`` of sysexits.h."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the service",
+        description="Runs until SIGTERM or SIGINT, drains and exits 0; exits 78 on faults.",
+    )
+    parser.add_argument("--config", required=True, metavar="F", type=Path)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; return the exit status."""
+    forbid_dumps()
+    world = World()
+    try:
+        loaded = _loaded(args.config, world)
+    except Faults as faults:
+        print(faults, file=sys.stderr)
+        return FAULTY
+    settings = loaded.settings
+    log = Log(sys.stderr, level=settings.logging.level, form=settings.logging.format)
+    log.take_over()
+    for advice in loaded.advice:
+        log.warning("configuration", advice=str(advice))
+    parts = Parts(settings=settings, world=world, log=log, metrics=Metrics())
+    try:
+        return run_process(lambda: serve(parts, args.config))
+    except (FileFault, OSError) as error:
+        # Only what is between the check above and now: a file that changed, a port that is taken.
+        print(f"gigya-credential-proxy: {error}", file=sys.stderr)
+        return FAULTY
+
+
+def _loaded(config: Path, world: World) -> Loaded:
+    now = datetime.fromtimestamp(world.clock.wall(), UTC)
+    return load(world.read(config), read_file=lambda file: world.read(Path(file)), now=now)
+
+
+async def serve(
+    parts: Parts, config_file: Path, *, ready: Callable[[Addresses], None] = lambda _: None
+) -> int:
+    """Build and serve until told to stop; return the exit status."""
+    application = build(parts, config_file=config_file)
+    await application.start()
+    server = server_of(application, parts.settings, log=parts.log, ready=ready)
+    return await server.run()
+
+
+def server_of(
+    application: Application,
+    settings: Settings,
+    *,
+    log: Log,
+    ready: Callable[[Addresses], None] = lambda _: None,
+) -> Server:
+    """Return the server of ``application``, not running."""
+    api, management = settings.listeners.api, settings.listeners.management
+
+    def started(addresses: Addresses) -> None:
+        application.lifecycle.began()
+        log.info(
+            "listening",
+            api=f"{addresses.api.host}:{addresses.api.port}",
+            management=f"{addresses.management.host}:{addresses.management.port}",
+            tls=application.tls is not None,
+        )
+        ready(addresses)
+
+    def draining() -> None:
+        application.lifecycle.drain()
+        log.info("draining")
+
+    return Server(
+        Listener(
+            application.api,
+            name="api",
+            host=api.host,
+            port=api.port,
+            terms=_terms(api),
+            tls=application.tls,
+            observe=application.refused,
+        ),
+        Listener(
+            application.management,
+            name="management",
+            host=management.host,
+            port=management.port,
+            observe=application.refused,
+        ),
+        shutdown=Shutdown(delay=settings.shutdown.delay, drain=settings.shutdown.drain),
+        hooks=Hooks(
+            started=started,
+            draining=draining,
+            reload=application.reload,
+            closers=[application.lifecycle.aclose],
+            failed=lambda what: log.error("shutdown", failed=what),
+        ),
+    )
+
+
+def _terms(api: Api) -> Terms:
+    return Terms(
+        header_timeout=api.header_timeout,
+        body_timeout=api.body_timeout,
+        idle_timeout=api.idle_timeout,
+        max_connections=api.max_connections,
+        max_connection_age=api.tls.max_connection_age if api.tls else None,
+    )

@@ -1,0 +1,161 @@
+"""The authentications of the configuration to the methods that recognise callers."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from service.callers.claims import Rules, owner_by, service_account
+from service.callers.fetching import Answer, Fetch, FetchFailed, ReadToken
+from service.callers.jwt import Jwt, LocalRules
+from service.callers.key_sets import KeySet, Terms
+from service.callers.key_sources import Source, from_discovery, from_file, from_uri
+from service.callers.mutual_tls import Kind, MutualTls
+from service.callers.observed import Observe
+from service.callers.static import Row, Static
+from service.callers.table import Method
+from service.callers.token_review import Reviewer, TokenReview
+from service.deadline import Deadline
+from service.outbound import Outbound, OutboundError
+from service.settings import authentication as rows
+from service.settings.schema import Settings
+from service.wiring.world import Peer, World
+
+LARGEST_ANSWER: Final = 256 * 1024
+"""Octets of a key set, discovery document or review."""
+
+Closer = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Wired:
+    """The methods in the order of the configuration, and what they need beside requests."""
+
+    methods: list[Method] = field(default_factory=list)
+    key_sets: dict[str, KeySet] = field(default_factory=dict)
+    closers: list[Closer] = field(default_factory=list)
+
+
+def wire_callers(settings: Settings, *, world: World, observe: Observe) -> Wired:
+    """Return every configured way for callers to prove themselves."""
+    wired = Wired()
+    for row in settings.authentication:
+        wired.methods.append(_MAKERS[type(row)](row, wired, world, observe))
+    return wired
+
+
+def _static(row: rows.Static, _: Wired, world: World, __: Observe) -> Static:
+    tokens = [
+        Row(subject=each.subject, sha256=bytes.fromhex(each.sha256), expires=each.expires)
+        for each in row.tokens
+    ]
+    return Static(name=row.name, rows=tokens, clock=world.clock)
+
+
+def _mutual_tls(row: rows.MutualTls, _: Wired, world: World, __: Observe) -> MutualTls:
+    return MutualTls(
+        name=row.name,
+        kind=Kind(row.identity),
+        clock=world.clock,
+        trust_domain=row.trust_domain,
+    )
+
+
+def _jwt(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> Jwt:
+    keys = KeySet(
+        _key_source(row, wired, world),
+        name=row.name,
+        clock=world.clock,
+        terms=Terms(refresh=row.keys_refresh, max_staleness=row.keys_max_staleness),
+        observe=observe,
+    )
+    wired.key_sets[row.name] = keys
+    local = LocalRules(
+        issuer=row.issuer,
+        rules=Rules(
+            audiences=frozenset(row.audiences),
+            leeway=row.leeway,
+            max_token_life=row.max_token_life,
+            required=row.required_claims,
+        ),
+        algorithms=row.algorithms,
+        owner=service_account if row.kind == "service_account" else owner_by(row.subject_claim),
+    )
+    return Jwt(name=row.name, local=local, keys=keys, clock=world.clock, observe=observe)
+
+
+def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
+    if row.keys.file is not None:
+        return from_file(partial(world.read, Path(row.keys.file)))
+    fetch = _fetch(row.ca_file, wired, world)
+    if row.keys.jwks_uri is not None:
+        return from_uri(fetch, row.keys.jwks_uri)
+    return from_discovery(fetch, row.issuer)
+
+
+def _token_review(
+    row: rows.TokenReview, wired: Wired, world: World, observe: Observe
+) -> TokenReview:
+    local = LocalRules(
+        issuer=row.issuer,
+        rules=Rules(audiences=frozenset({row.audience})),
+        algorithms=ASYMMETRIC,
+        owner=service_account,
+    )
+    return TokenReview(
+        name=row.name,
+        local=local,
+        reviewer=Reviewer(
+            api_server=row.api_server,
+            audience=row.audience,
+            cache=row.cache,
+            timeout=row.timeout,
+        ),
+        fetch=_fetch(row.ca_file, wired, world),
+        own_token=_token_reader(row.token_file, world),
+        clock=world.clock,
+        observe=observe,
+    )
+
+
+ASYMMETRIC: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+"""What API servers sign with; the server itself verifies, so all that it may use is let pass."""
+
+
+def _token_reader(file: str, world: World) -> ReadToken:
+    def read() -> str:
+        return world.read(Path(file)).decode("ascii", "replace").strip()
+
+    return read
+
+
+def _fetch(ca_file: str | None, wired: Wired, world: World) -> Fetch:
+    outbound = Outbound(world.dial(Peer(ca_file=ca_file, connections=16)), cap=LARGEST_ANSWER)
+    wired.closers.append(outbound.aclose)
+
+    async def fetch(
+        url: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+    ) -> Answer:
+        method = "GET" if body is None else "POST"
+        try:
+            answer = await outbound.send(method, url, headers=headers, body=body, deadline=deadline)
+        except OutboundError as error:
+            raise FetchFailed(str(error)) from None
+        return answer.status, answer.headers, answer.body
+
+    return fetch
+
+
+_MAKERS: Final[Mapping[type, Callable[[Any, Wired, World, Observe], Method]]] = {
+    rows.Static: _static,
+    rows.Jwt: _jwt,
+    rows.TokenReview: _token_review,
+    rows.MutualTls: _mutual_tls,
+}
+"""Row of the configuration -> method."""
+
+
+def methods_of(wired: Wired) -> Sequence[Method]:
+    """Return the methods."""
+    return tuple(wired.methods)

@@ -1,0 +1,70 @@
+"""The life of an application inside its process: what runs beside requests, and what it may say."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+Beside = Callable[[], Coroutine[Any, Any, None]]
+Closer = Callable[[], Awaitable[None]]
+
+
+class Lifecycle:
+    """Starts and ends what runs beside requests, and knows whether requests may come.
+
+    ``warming`` is waited for by readiness; it must end by itself, whatever is away.
+    """
+
+    def __init__(self, *, warming: Beside) -> None:
+        self._warming = warming
+        self._beside: list[Beside] = []
+        self._closers: list[Closer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_up = self._is_warm = self._is_draining = False
+        self.is_closing = False
+
+    def run_beside(self, *work: Beside) -> None:
+        """Have ``work`` run from the start to the end."""
+        self._beside += work
+
+    def close_last(self, *closers: Closer) -> None:
+        """Have ``closers`` called at the end, in the order in which they were given."""
+        self._closers += closers
+
+    def start(self) -> None:
+        """Begin what runs beside requests."""
+        self._tasks = [asyncio.create_task(work()) for work in (*self._beside, self._warm)]
+
+    async def aclose(self) -> None:
+        """End it, and close what is to be closed; each has its chance, whatever the others do."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in self._closers:
+            with suppress(Exception):
+                await close()
+
+    def began(self) -> None:
+        """Note that both listeners are up."""
+        self._is_up = True
+
+    def drain(self) -> None:
+        """Fail readiness, and go on serving."""
+        self._is_draining = True
+
+    def refuse(self) -> None:
+        """Have every new request refused."""
+        self.is_closing = True
+
+    def readiness(self) -> Mapping[str, bool]:
+        """Return what this process itself needs to serve; no other system has a say."""
+        return {
+            "listening": self._is_up,
+            "keys fetched or late": self._is_warm,
+            "not draining": not self._is_draining,
+        }
+
+    async def _warm(self) -> None:
+        with suppress(Exception):
+            await self._warming()
+        self._is_warm = True

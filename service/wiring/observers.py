@@ -1,0 +1,282 @@
+"""What is counted and logged of each room; nothing here can fail a request."""
+
+import functools
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, ParamSpec
+
+from service.audit.chain import Head
+from service.audit.record import CANCELLED, RELEASED, Entry
+from service.callers.observed import Event
+from service.gigya.cures import Cure
+from service.gigya.session_info import Opening
+from service.gigya.troubles import Result
+from service.logs import Log
+from service.metrics import NOBODY, Metrics
+from service.reception import Refusal
+from service.resilience.admission import Admission
+from service.resilience.breaker import State
+from service.resilience.retries import Retry
+from service.watch import Change, Outcome
+
+P = ParamSpec("P")
+
+ANSWERED: Final = "answered"
+ABANDONED: Final = "abandoned"
+
+_REFUSED: Final = (
+    "no-session",
+    "invalid-request",
+    "unknown-provider",
+    "request-timeout",
+    "request-too-large",
+    "unsupported-media-type",
+    "unauthenticated",
+    "access-denied",
+    "not-found",
+    "method-not-allowed",
+    "rate-limited",
+)
+_FAILED: Final = (
+    "internal-error",
+    "upstream-rejected",
+    "upstream-invalid",
+    "undecryptable",
+    "upstream-unavailable",
+    "upstream-busy",
+    "upstream-timeout",
+    "overloaded",
+    "audit-unavailable",
+    "authentication-unavailable",
+    "shutting-down",
+)
+RESULTS: Final[Mapping[str, str]] = {
+    RELEASED: RELEASED,
+    ANSWERED: ANSWERED,
+    "reauthentication-required": "reauthenticate",
+    "token-expiring": "reauthenticate",
+    **dict.fromkeys(_REFUSED, "refused"),
+    **dict.fromkeys(_FAILED, "failed"),
+    "caller-gone": ABANDONED,
+    CANCELLED: ABANDONED,
+}
+"""Outcome of a request -> what it means to the service's objectives."""
+
+_PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
+LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
+
+
+def quietly(observe: Callable[P, None]) -> Callable[P, None]:
+    """Return ``observe`` so that it cannot fail what it observes."""
+
+    @functools.wraps(observe)
+    def observed(*args: P.args, **kwargs: P.kwargs) -> None:
+        with suppress(Exception):
+            observe(*args, **kwargs)
+
+    return observed
+
+
+class RequestObserver:
+    """Counts each request and writes its canonical line."""
+
+    def __init__(self, metrics: Metrics, log: Log, *, monotonic: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._monotonic = monotonic
+
+    @quietly
+    def finished(self, entry: Entry) -> None:
+        """Count one request and log it."""
+        seconds = max(0.0, self._monotonic() - entry.started)
+        self._count(entry, seconds)
+        self._log.request(entry, seconds)
+
+    @quietly
+    def unexpected(self, entry: Entry, error: Exception) -> None:
+        """Log where something failed that should not."""
+        self._log.unexpected(error, audit_id=entry.audit_id)
+
+    def _count(self, entry: Entry, seconds: float) -> None:
+        metrics, result = self._metrics, RESULTS.get(entry.outcome, "failed")
+        caller = entry.caller.name if entry.caller else NOBODY
+        metrics.count("requests", caller, result)
+        metrics.observe("request_duration_seconds", seconds, result)
+        if entry.provider is not None:
+            metrics.count("provider_requests", entry.provider, result)
+        if result not in _PROBLEM_FREE:
+            metrics.count("problems", entry.outcome)
+        if entry.would_deny:
+            metrics.count("would_deny", caller)
+        if entry.reason in LIMITS:
+            metrics.count("limits_hit", caller, entry.reason)
+
+
+class SiteObserver:
+    """Counts what happens between us and one site's Gigya."""
+
+    def __init__(self, metrics: Metrics, log: Log, site: str) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._site = site
+        metrics.set("breaker_open", 0, site)
+
+    @quietly
+    def attempted(self, result: Result, seconds: float) -> None:
+        """Count one attempt."""
+        self._metrics.count("upstream_requests", self._site, result)
+        self._metrics.observe("upstream_duration_seconds", seconds, self._site)
+
+    @quietly
+    def authenticated(self, slot: str) -> None:
+        """Count an attempt that Gigya took as ours, and by which slot."""
+        self._metrics.count("upstream_authenticated", self._site, slot)
+
+    @quietly
+    def cured(self, cure: Cure) -> None:
+        """Count a cure; each is worth a look."""
+        self._metrics.count("upstream_cures", self._site, cure)
+        self._log.warning("upstream-cured", site=self._site, cure=cure)
+
+    @quietly
+    def retried(self, outcome: Retry) -> None:
+        """Count a wish to try again."""
+        self._metrics.count("upstream_retries", self._site, outcome)
+
+    @quietly
+    def ignored(self, name: str) -> None:
+        """Count a parameter that Gigya ignored."""
+        self._metrics.count("upstream_ignored_parameters", self._site, name)
+        self._log.warning("upstream-ignored-parameter", site=self._site, parameter=name)
+
+    @quietly
+    def opened(self, opening: Opening, slot: int | None) -> None:
+        """Count a sealed reply."""
+        self._metrics.count("decrypts", self._site, NOBODY if slot is None else str(slot), opening)
+
+    @quietly
+    def shed(self) -> None:
+        """Count a call for which there was no slot."""
+        self._metrics.count("upstream_shed", self._site)
+
+    @quietly
+    def breaker(self, state: State) -> None:
+        """Tell how the breaker stands."""
+        self._metrics.count("breaker_transitions", self._site, state)
+        self._metrics.set("breaker_open", _OPENNESS[state], self._site)
+        self._log.warning("breaker", site=self._site, state=state)
+
+    def watch(self, admission: Admission) -> None:
+        """Show the slots that are taken and waited for."""
+        self._metrics.read("upstream_in_flight", lambda: admission.in_flight, self._site)
+        self._metrics.read("upstream_waiting", lambda: admission.waiting, self._site)
+
+
+_OPENNESS: Final = {State.CLOSED: 0.0, State.HALF_OPEN: 0.5, State.OPEN: 1.0}
+
+
+class AuditObserver:
+    """Counts, logs and alarms for the sinks (``audit.surroundings.Observer``)."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    @quietly
+    def wrote(self, sink: str, records: int, seconds: float) -> None:
+        """Count records."""
+        self._metrics.count("audit_records", sink, by=records)
+        self._metrics.observe("audit_write_seconds", seconds, sink)
+
+    @quietly
+    def ejected(self, sink: str, why: str) -> None:
+        """Alarm."""
+        self._metrics.count("audit_ejections", sink, why)
+        self._metrics.set("audit_sink_ejected", 1, sink)
+        self._log.error("audit-sink-ejected", sink=sink, reason=why)
+
+    @quietly
+    def readmitted(self, sink: str, missed: int) -> None:
+        """End the alarm."""
+        self._metrics.set("audit_sink_ejected", 0, sink)
+        self._log.warning("audit-sink-readmitted", sink=sink, missed=missed)
+
+    @quietly
+    def dropped(self, sink: str, records: int) -> None:
+        """Count records that found no room."""
+        self._metrics.count("audit_dropped", sink, by=records)
+
+    @quietly
+    def withdrew(self, reason: str) -> None:
+        """Count a release that did not happen."""
+        self._metrics.count("audit_withdrawn", reason)
+
+    @quietly
+    def noticed(self, sink: str, what: str) -> None:
+        """Warn."""
+        self._metrics.count("audit_notices", sink, what)
+        self._log.warning("audit-sink-noticed", sink=sink, what=what)
+
+    @quietly
+    def checkpoint(self, sink: str, head: Head) -> None:
+        """Export the head: no file can prove its own tail."""
+        self._log.info("audit-head", sink=sink, head=str(head))
+
+
+class CallerObserver:
+    """Counts what happens behind authentications, and handshakes that came to nothing."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    @quietly
+    def happened(self, name: str, event: Event, detail: str) -> None:
+        """Count an event behind the authentication ``name``."""
+        self._metrics.count("authentication_events", name, event)
+        if event in _WORTH_A_LOOK:
+            self._log.warning(event, authentication=name, detail=detail)
+
+    @quietly
+    def judged(self, name: str, result: str) -> None:
+        """Count what came of an authentication."""
+        self._metrics.count("authentications", name, result)
+
+    @quietly
+    def refused(self, refusal: Refusal) -> None:
+        """Count a connection that never reached the application."""
+        if refusal.kind == "tls-refused":
+            self._metrics.count("tls_refusals", refusal.reason)
+        else:
+            self._metrics.count("connection_refusals", refusal.kind)
+        self._log.info(
+            refusal.kind, listener=refusal.listener, reason=refusal.reason, peer=refusal.peer
+        )
+
+
+_WORTH_A_LOOK: Final = frozenset({Event.KEYS_FAILED, Event.REVIEW_FAILED})
+
+
+class ReloadObserver:
+    """Counts and logs what became of watched files."""
+
+    def __init__(self, metrics: Metrics, log: Log, *, wall: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._wall = wall
+
+    def began(self, name: str) -> None:
+        """Tell that a watched file is in use from now on."""
+        self._metrics.set("loaded_timestamp_seconds", self._wall(), name)
+        self._metrics.set("reload_faulty", 0, name)
+
+    @quietly
+    def changed(self, change: Change) -> None:
+        """Tell of a change."""
+        self._metrics.count("reloads", change.name, change.outcome)
+        self._metrics.set("reload_faulty", change.outcome is Outcome.FAULTY, change.name)
+        if change.outcome is Outcome.REPLACED:
+            self._metrics.set("loaded_timestamp_seconds", self._wall(), change.name)
+        facts: dict[str, Any] = {"generation": change.generation, "detail": change.detail}
+        say = self._log.error if change.outcome is Outcome.FAULTY else self._log.warning
+        say("reload", name=change.name, outcome=change.outcome, **facts)

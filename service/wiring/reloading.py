@@ -1,0 +1,66 @@
+"""Callers that change while we run: the whole file is validated, and replaced at once or not."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from service.limits import Limits
+from service.live import Live
+from service.policy import Policy
+from service.rulebook import limits_of, policy_of
+from service.settings.findings import Faults
+from service.settings.load import load
+from service.settings.schema import Settings
+from service.watch import Change, FileFault, Source, Watched
+from service.wiring.world import World
+
+RELOADABLE: Final = frozenset({"callers"})
+CONFIGURATION: Final = "configuration"
+
+
+def configuration(
+    path: Path, settings: Settings, *, world: World, changed: Callable[[Change], None]
+) -> Watched[Settings]:
+    """Return the configuration file, watched; ``settings`` is what was loaded from it."""
+
+    def parse(contents: Sequence[bytes]) -> Settings:
+        now = datetime.fromtimestamp(world.clock.wall(), UTC)
+        try:
+            newer = load(contents[0], read_file=None, now=now).settings
+        except Faults as faults:
+            raise FileFault(str(faults)) from None
+        if fixed := sorted(unreloadable(settings, newer)):
+            raise FileFault(f"restart needed: {', '.join(fixed)} cannot be changed while running")
+        return newer
+
+    source = Source(name=CONFIGURATION, paths=[path], parse=parse, read=world.read)
+    return Watched(source, Live(settings), changed)
+
+
+def unreloadable(older: Settings, newer: Settings) -> Iterator[str]:
+    """Yield the paths of what differs and cannot be replaced while running."""
+    return _differences(
+        older.model_dump(exclude=set(RELOADABLE)), newer.model_dump(exclude=set(RELOADABLE)), ()
+    )
+
+
+def _differences(older: Any, newer: Any, path: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(older, Mapping) and isinstance(newer, Mapping):
+        for key in older.keys() | newer.keys():
+            yield from _differences(older.get(key), newer.get(key), (*path, str(key)))
+    elif older != newer:
+        yield ".".join(path)
+
+
+class Rules:
+    """Policy and limits, which follow the callers of the configuration."""
+
+    def __init__(self, settings: Settings, *, world: World) -> None:
+        self.policy: Live[Policy] = Live(policy_of(settings))
+        self.limits = Limits(limits_of(settings), clock=world.clock, key=world.octets(32))
+
+    def follow(self, settings: Settings) -> None:
+        """Put the callers of ``settings`` in place for requests from now on."""
+        self.limits.replace(limits_of(settings))
+        self.policy.replace(policy_of(settings))

@@ -1,0 +1,285 @@
+"""A site of the configuration to what calls its Gigya."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from service.broker import Site as BrokerSite
+from service.catalogue import Catalogue
+from service.errors import ServiceError, UpstreamRejected
+from service.gigya.authentication import (
+    Bearer,
+    Credentials,
+    OAuth2,
+    PartnerSecret,
+    Signed,
+    UserKey,
+    UserKeySigned,
+)
+from service.gigya.cipher import Padding
+from service.gigya.client import Client
+from service.gigya.client import Observers as ClientObservers
+from service.gigya.keys import WHITE_SPACE, HmacKey, KeyRing, PartnerKey, RsaKey
+from service.gigya.sealing import Mode, Scope, Sealing
+from service.gigya.session_info import Observers as SessionObservers
+from service.gigya.session_info import SessionInfo
+from service.gigya.signature import BaseString, proves_user
+from service.gigya.sites import DATA_CENTERS, origin, simulator_origin
+from service.gigya.slots import Slots
+from service.gigya.terms import Terms
+from service.gigya.troubles import CREDENTIAL_CODES
+from service.live import Live
+from service.model import Uid, UidSignature
+from service.outbound import Outbound
+from service.providers import Naming
+from service.resilience.admission import Admission
+from service.resilience.breaker import Breaker
+from service.resilience.breaker import Limits as BreakerLimits
+from service.resilience.retries import Backoff, Budget, Retries
+from service.secret import Secret
+from service.sessions import SiteSource
+from service.settings import credentials as rows
+from service.settings.schema import Settings
+from service.settings.sites import Site
+from service.settings.upstream import Upstream
+from service.watch import Change, Source, Watched
+from service.wiring.observers import SiteObserver
+from service.wiring.world import Peer, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiredSite:
+    """What one site needs at work; ``aclose`` ends what goes on beside its requests."""
+
+    broker: BrokerSite
+    source: SiteSource
+    session_info: SessionInfo
+    watched: Sequence[Watched[Any]]
+    aclose: Callable[[], Awaitable[None]]
+
+
+def wire_site(
+    name: str,
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    world: World,
+    observed: SiteObserver,
+    changed: Callable[[Change], None],
+) -> WiredSite:
+    """Return the site called ``name``; raises ``FileFault`` where its files cannot be used."""
+    site, upstream = settings.sites[name], settings.upstream
+    rings = Watched.open(_ring(name, site, world), changed)
+    slots = Watched.open(_slots(name, site, world), changed)
+    outbound = Outbound(
+        world.dial(_peer(site, upstream)), cap=upstream.response_cap, connect=upstream.connect
+    )
+    client = _client(site, outbound, slots.live, upstream, world, observed)
+    session_info = SessionInfo(
+        client,
+        rings.live,
+        terms_of(site),
+        clock=world.clock,
+        nonce=world.nonce,
+        observers=SessionObservers(ignored=observed.ignored, opened=observed.opened),
+    )
+
+    async def aclose() -> None:
+        await client.aclose()
+        await outbound.aclose()
+
+    return WiredSite(
+        broker=BrokerSite(
+            catalogue=catalogue,
+            naming=Naming(site.naming),
+            user_proofs=UserProofs(rings.live, window=site.user_proof_window),
+        ),
+        source=_protected(session_info, upstream, rings.live, slots.live, world, observed),
+        session_info=session_info,
+        watched=(rings, slots),
+        aclose=aclose,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UserProofs:
+    """Knows Gigya's signature of a UID by the site's partner secrets; ``window`` is seconds."""
+
+    rings: Live[KeyRing]
+    window: float
+
+    def vouches(self, uid: Uid, proof: UidSignature, *, now: float) -> bool:
+        """Whether ``proof`` is Gigya's, fresh, and of this UID."""
+        return proves_user(proof, uid, self.rings.value, now=now, window=self.window)
+
+
+def terms_of(site: Site) -> Terms:
+    """Return how the site asks for session info and reads it."""
+    return Terms(
+        sealing=Sealing(
+            mode=Mode(site.encryption.mode),
+            scope=Scope(site.encryption.scope),
+            padding=Padding(site.encryption.padding),
+        ),
+        relative_expiries=site.expiries.relative,
+        zone=ZoneInfo(site.expiries.time_zone),
+        base_string=BaseString(site.provider_uid_signature.base_string),
+        window=site.provider_uid_signature.window,
+    )
+
+
+def _ring(name: str, site: Site, world: World) -> Source[KeyRing]:
+    padding = Padding(site.encryption.padding)
+
+    def parse(contents: Sequence[bytes]) -> KeyRing:
+        return KeyRing([PartnerKey.from_base64(_text(each)) for each in contents], padding)
+
+    return Source(
+        name=f"partner-secrets:{name}",
+        paths=[Path(file) for file in site.partner_secret_files],
+        parse=parse,
+        told=(ValueError,),
+        read=world.read,
+    )
+
+
+def _slots(name: str, site: Site, world: World) -> Source[Slots]:
+    ways = [way for way in (site.authentication.current, site.authentication.previous) if way]
+
+    def parse(contents: Sequence[bytes]) -> Slots:
+        current, *previous = [
+            WAYS[type(way)](way, octets) for way, octets in zip(ways, contents, strict=True)
+        ]
+        ages = [way.max_age for way in ways if isinstance(way, rows.OAuth2)]
+        return Slots(
+            current=current,
+            previous=previous[0] if previous else None,
+            token_max_age=min(ages, default=3600.0),
+        )
+
+    return Source(
+        name=f"credentials:{name}",
+        paths=[Path(_file(way)) for way in ways],
+        parse=parse,
+        told=(ValueError,),
+        read=world.read,
+    )
+
+
+def _file(way: rows.Credentials) -> str:
+    return way.key_file if isinstance(way, rows.Bearer) else way.secret_file
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("ascii", "replace")
+
+
+def _secret(octets: bytes) -> Secret[str]:
+    HmacKey.from_base64(_text(octets))  # it is sent as it is, but must be what Gigya gives out
+    return Secret(_text(octets).strip(WHITE_SPACE))
+
+
+WAYS: Final[Mapping[type, Callable[[Any, bytes], Credentials]]] = {
+    rows.Bearer: lambda way, pem: Bearer(user_key=way.user_key, key=RsaKey.from_pem(pem)),
+    rows.UserKey: lambda way, text: UserKey(user_key=way.user_key, secret=_secret(text)),
+    rows.UserKeySigned: lambda way, text: UserKeySigned(
+        user_key=way.user_key, key=HmacKey.from_base64(_text(text))
+    ),
+    rows.Signed: lambda _, text: Signed(key=PartnerKey.from_base64(_text(text))),
+    rows.PartnerSecret: lambda _, text: PartnerSecret(secret=_secret(text)),
+    rows.OAuth2: lambda way, text: OAuth2(user_key=way.user_key, secret=_secret(text)),
+}
+"""Row of the configuration -> credentials, from the octets of its file."""
+
+
+def _peer(site: Site, upstream: Upstream) -> Peer:
+    if site.simulator is not None:
+        return Peer(ca_file=site.simulator.ca_file, connections=upstream.concurrency)
+    return Peer(
+        ca_file=upstream.ca_file,
+        proxy_url=upstream.proxy_url,
+        connections=upstream.concurrency,
+    )
+
+
+def _origin(site: Site) -> str:
+    if site.simulator is not None:
+        return simulator_origin(site.simulator.url)
+    return origin(DATA_CENTERS[site.data_center or ""])
+
+
+def _client(
+    site: Site,
+    outbound: Outbound,
+    slots: Live[Slots],
+    upstream: Upstream,
+    world: World,
+    observed: SiteObserver,
+) -> Client:
+    return Client(
+        outbound,
+        slots,
+        origin=_origin(site),
+        api_key=site.api_key,
+        pauses=Retries(
+            Backoff(attempts=upstream.attempts),
+            Budget(share=upstream.retry_budget),
+            random=world.fraction,
+            observe=observed.retried,
+        ),
+        clock=world.clock,
+        nonce=world.nonce,
+        observers=ClientObservers(
+            attempted=observed.attempted,
+            authenticated=observed.authenticated,
+            cured=observed.cured,
+        ),
+    )
+
+
+def _protected(
+    source: SessionInfo,
+    upstream: Upstream,
+    rings: Live[KeyRing],
+    slots: Live[Slots],
+    world: World,
+    observed: SiteObserver,
+) -> SiteSource:
+    admission = Admission(
+        concurrency=upstream.concurrency,
+        per_uid=upstream.per_uid,
+        queue=upstream.queue,
+        observe=observed.shed,
+    )
+    observed.watch(admission)
+    return SiteSource(
+        source=source,
+        breaker=Breaker(
+            BreakerLimits(
+                failures=upstream.breaker.failures,
+                window=upstream.breaker.window,
+                cool_down=upstream.breaker.cool_down,
+            ),
+            monotonic=world.clock.monotonic,
+            is_rejection=is_rejection,
+            observe=observed.breaker,
+        ),
+        admission=admission,
+        generations=lambda: (rings.generation, slots.generation),
+    )
+
+
+def is_rejection(error: ServiceError) -> bool:
+    """Whether Gigya refuses our credentials: no outage, but no use in asking on either."""
+    if not isinstance(error, UpstreamRejected):
+        return False
+    code = error.exchange.error_code if error.exchange else None
+    return code in CREDENTIAL_CODES or error.reason in OAUTH_REJECTIONS
+
+
+OAUTH_REJECTIONS: Final = frozenset(
+    f"oauth-{error}"
+    for error in ("invalid_client", "unauthorized_client", "access_denied", "invalid_grant")
+)

@@ -1,0 +1,55 @@
+"""Everything that the service takes from outside: time, chance, files, the network."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from service.deadline import Clock
+from service.outbound import open_transport, tls_context
+from service.watch import read_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Whom we connect to: by which CA file we know it (``None``: the built-in roots), and how."""
+
+    ca_file: str | None = None
+    proxy_url: str | None = None
+    connections: int = 64
+
+
+def dial(peer: Peer) -> httpx.AsyncBaseTransport:
+    """Return the engine for one peer. Raises ``OSError`` where its CA file cannot be used."""
+    return open_transport(
+        context=tls_context(peer.ca_file),
+        proxy_url=peer.proxy_url,
+        connections=peer.connections,
+    )
+
+
+REAL: Final = Clock(wall=time.time, monotonic=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What ``build`` needs and tests replace.
+
+    ``octets`` gives that many random octets, ``fraction`` a random number in [0, 1); neither needs
+    more than what it says. ``read`` raises ``OSError``.
+    """
+
+    clock: Clock = field(default=REAL)
+    octets: Callable[[int], bytes] = os.urandom
+    fraction: Callable[[], float] = random.random
+    read: Callable[[Path], bytes] = read_file
+    dial: Callable[[Peer], httpx.AsyncBaseTransport] = dial
+
+    def nonce(self) -> str:
+        """Return a text that was never given before: 128 random bits."""
+        return self.octets(16).hex()
