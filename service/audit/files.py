@@ -75,7 +75,7 @@ class File:
 
     def aside(self, sequence: int, moment: str) -> str | None:
         """Return the path with the moment and the sequence number of its last record."""
-        return f"{self._rules.path}.{moment}.{sequence}"
+        return f"{self._rules.path}.{moment}.{sequence:012}"
 
     def turn(self, name: str) -> None:
         """Rename the file and begin another; where that fails, try again much later."""

@@ -111,10 +111,10 @@ class TestRotation:
         writer = scribe(files)
         report = writer.inscribe([BODY, Turn("signal"), BODY])
         assert 3 == report.landed
-        aside = PATH + ".20270115T080000Z.3"
+        aside = PATH + ".20270115T080000Z.000000000003"
         assert ["open", "denied", "rotate"] == kinds(files.text(aside))
         assert ["open", "denied"] == kinds(files.text(PATH))
-        assert "audit.jsonl.20270115T080000Z.3" == records(files.text(aside))[-1]["to"]
+        assert "audit.jsonl.20270115T080000Z.000000000003" == records(files.text(aside))[-1]["to"]
 
     def test_synced_before_it_is_put_aside(self) -> None:
         """With durability disk the old file is on disk before it gets its new name."""
