@@ -27,7 +27,7 @@ T = TypeVar("T")
 COMMON: Final = {"format": "json", "httpStatusCodes": "false"}
 """Sent with each call: a body to judge by, whatever the status."""
 
-PATIENCE: Final[Mapping[int, float]] = {100001: 0.5, 403048: 1.0, 409030: 0.1}
+PATIENCE: Final[Mapping[int, float]] = {100001: 0.5, 403024: 0.5, 403048: 1.0, 409030: 0.1}
 """Seconds before a code may be asked about again, before any jitter: honoured, not hammered."""
 
 _PROVES: Final = frozenset({Result.OK, Result.NO_SESSION, Result.REAUTHENTICATE})
