@@ -1,21 +1,15 @@
 """Callers that prove themselves with a token that was made for them and is known by digest."""
 
-import base64
-import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
 
 from service.callers.credentials import Credentials, Proof
 from service.callers.refusals import Refusal
 from service.deadline import Clock, Deadline
 from service.errors import Unauthenticated
 from service.model import Identity
-
-TOKEN_PREFIX: Final = "gcproxy_"  # noqa: S105  # what secret scanners look for
-TOKEN_OCTETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +48,3 @@ class Static:
             if hmac.compare_digest(row.sha256, digest):
                 found = row
         return found
-
-
-def new_token(random: Callable[[int], bytes]) -> str:
-    """Return a token of 256 bits from ``random``, which takes a number of octets."""
-    octets = random(TOKEN_OCTETS)
-    return TOKEN_PREFIX + base64.urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
-
-
-def digest_of(token: str) -> str:
-    """Return what the configuration keeps of a token: SHA-256 in hexadecimal."""
-    return hashlib.sha256(token.encode("ascii")).hexdigest()

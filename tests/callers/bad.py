@@ -174,6 +174,7 @@ BAD: Final[dict[str, tuple[Presented, Refusal]]] = {
     "crit": (headed(crit=["exp"], exp=0), Refusal.HEADER_CRITICAL),
     "crit empty": (headed(crit=[]), Refusal.HEADER_CRITICAL),
     "b64 false": (headed(b64=False, crit=["b64"]), Refusal.HEADER_CRITICAL),
+    "b64 alone": (headed(b64=True), Refusal.HEADER_CRITICAL),
     "logout token": (headed(typ="logout+jwt"), Refusal.TYPE_UNEXPECTED),
     "typ a number": (headed(typ=1), Refusal.TYPE_UNEXPECTED),
     "no kid": (headed(kid=None), Refusal.KEY_ID_MISSING),
@@ -266,6 +267,10 @@ BAD: Final[dict[str, tuple[Presented, Refusal]]] = {
         ),
         Refusal.NOT_SERVICE_ACCOUNT,
     ),
+    "account without uid": (
+        kubernetes(serviceaccount={"name": "sync-worker"}),
+        Refusal.NOT_SERVICE_ACCOUNT,
+    ),
     "pod nameless": (kubernetes(pod={}), Refusal.NOT_SERVICE_ACCOUNT),
     "a user, not an account": (cluster(sub="kubernetes-admin"), Refusal.NOT_SERVICE_ACCOUNT),
     "account unknown": (
@@ -318,6 +323,10 @@ BAD: Final[dict[str, tuple[Presented, Refusal]]] = {
     ),
     "SPIFFE ID with a query": (
         by_certificate(uri("spiffe://prod.example/ns/crm/sa/sync-worker?x")),
+        Refusal.CERTIFICATE_NAME_REFUSED,
+    ),
+    "SPIFFE ID too long": (
+        by_certificate(uri("spiffe://prod.example/" + "a" * 2048)),
         Refusal.CERTIFICATE_NAME_REFUSED,
     ),
     "authority": (by_certificate(SYNC_WORKER, is_authority=True), Refusal.CERTIFICATE_OF_AUTHORITY),

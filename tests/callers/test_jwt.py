@@ -145,6 +145,18 @@ class TestJwt:
 
         assert Refusal.KEY_UNKNOWN == await bench.refuse(text)
 
+    async def test_remembers_under_new_keys_too(self) -> None:
+        """After a change of keys a token is verified once again, and then remembered."""
+        bench, text = Bench(), good()
+        await bench.ask(text)
+        bench.document = key_set(jwk(issuer.ED25519, "ed"))
+        bench.hands.move(11)
+        await bench.refuse(token(oidc_claims(), issuer.RSA, alg="RS256", kid="new"))
+        await bench.ask(text)
+        await bench.ask(text)
+
+        assert ["token-verified", "token-verified", "token-remembered"] == bench.events
+
     async def test_remembers_no_more_than_it_may(self) -> None:
         """The memory is bounded; the token that was used least lately goes first."""
         bench = Bench(entries=2)

@@ -210,6 +210,7 @@ class TestKeySet:
         issuer.is_away, issuer.kids = False, ["one", "new"]
         await asyncio.sleep(10)
         assert "new" == await outcome(keys, clock, "new")
+        assert Refusal.KEY_UNKNOWN == await outcome(keys, clock, "still unknown")
 
     async def test_a_hanging_issuer_holds_up_nobody_who_is_known(self) -> None:
         """A fetch that hangs delays unknown keys as long as they care to wait, known ones never."""
