@@ -62,7 +62,7 @@ class AccessToken:
         """Return a token that should still be good; raises ``Troubled``."""
         if self._held is not None and self._clock.monotonic() < self._held.until:
             return self._held.token
-        if self._flight is None:
+        if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._renew())
         return await _landed(self._flight, deadline)
 
@@ -82,8 +82,6 @@ class AccessToken:
             issued = await self._ask(Deadline.after(self._patience, self._clock))
         except Troubled as error:
             return error.with_traceback(None)
-        finally:
-            self._flight = None
         life = self._max_age if issued.life is None else issued.life - self._margin
         until = self._clock.monotonic() + min(self._max_age, life)
         self._held = _Held(token=issued.token, until=until)
