@@ -11,7 +11,7 @@ from service.settings import contents
 from service.settings.authentication import Jwt, TokenReview
 from service.settings.contents import Check
 from service.settings.credentials import Bearer, Credentials, OAuth2, PartnerSecret, Signed
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.rules.remarks import Remark, advice, fault
 from service.settings.schema import Settings
 
@@ -95,7 +95,7 @@ def _tls_pair(held: Mapping[Path, bytes]) -> Iterator[Remark]:
     tls: Path = ("listeners", "api", "tls")
     certificate, key = (*tls, "certificate_file"), (*tls, "key_file")
     if certificate in held and key in held and not contents.is_pair(held[certificate], held[key]):
-        yield fault(key, f"does not belong to {shown(certificate)}", certificate)
+        yield fault(key, "does not belong to {}", named=certificate)
 
 
 def _twins(
@@ -106,7 +106,7 @@ def _twins(
         for first in paths[:at]:
             is_other_file = sound[first].file != sound[path].file  # the same path is a rule's
             if is_other_file and hmac.compare_digest(held[first].strip(), held[path].strip()):
-                yield fault(path, f"holds the same as {shown(first)}")
+                yield fault(path, "holds the same as {}", named=first)
                 break
 
 

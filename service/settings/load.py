@@ -1,5 +1,6 @@
 """Text and a file reader to settings, or to everything that is wrong with them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from service.settings.mend import Mended, mend
 from service.settings.rules.remarks import Judged, Remark
 from service.settings.rules.table import RULES
 from service.settings.schema import VERSION, Settings
+from service.settings.shapes import NAME
 
 __all__ = ["Loaded", "Materials", "ReadFile", "load"]
 
@@ -62,8 +64,8 @@ def _remarks(data: Any, mended: Mended, reader: Reader | None, now: datetime) ->
         return
     judged = Judged(
         settings=mended.settings,
-        sites=frozenset(_site_names(data.get("sites"))),
-        authentications=frozenset(_authentication_names(data.get("authentication"))),
+        sites=_names(_site_names(data.get("sites"))),
+        authentications=_names(_authentication_names(data.get("authentication"))),
         now=now,
     )
     for rule in RULES:
@@ -72,25 +74,33 @@ def _remarks(data: Any, mended: Mended, reader: Reader | None, now: datetime) ->
         yield from file_remarks(mended.settings, reader, now)
 
 
-def _site_names(written: Any) -> Iterator[str]:
-    """Yield every site's name as written, also of sites that could not be read."""
-    return iter(written) if isinstance(written, dict) else iter(())
+def _names(written: Iterable[Any]) -> frozenset[str]:
+    """Return the names in the file that can be names, also of what could not be read."""
+    return frozenset(name for name in written if isinstance(name, str) and re.fullmatch(NAME, name))
 
 
-def _authentication_names(written: Any) -> Iterator[str]:
-    rows = written if isinstance(written, list) else []
-    names = (row.get("name") for row in rows if isinstance(row, dict))
-    return (name for name in names if isinstance(name, str))
+def _site_names(sites: Any) -> Iterable[Any]:
+    return sites if isinstance(sites, dict) else ()
+
+
+def _authentication_names(rows: Any) -> Iterable[Any]:
+    listed = rows if isinstance(rows, list) else []
+    return [row.get("name") for row in listed if isinstance(row, dict)]
 
 
 def _is_news(remark: Remark, mended: Mended) -> bool:
-    """Whether neither the place nor what the remark rests on is known to be faulty."""
-    return all(mended.is_news(mended.original(path)) for path in (remark.path, *remark.rests_on))
+    """Whether neither its place nor what the remark rests on is known to be faulty."""
+    if not mended.is_open(mended.original(remark.path)):
+        return False
+    return all(mended.is_news(mended.original(path)) for path in remark.grounds)
 
 
 def _finding(remark: Remark, mended: Mended) -> Finding:
     kind = Advice if remark.is_advice else Fault
-    return kind(path=mended.original(remark.path), message=remark.message)
+    message = remark.message
+    if remark.named is not None:
+        message = message.format(shown(mended.original(remark.named)))
+    return kind(path=mended.original(remark.path), message=message)
 
 
 Kind = TypeVar("Kind", Fault, Advice)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from service.settings.findings import Fault, Path
-from service.settings.messages import MISSING, faults_of
+from service.settings.messages import MISSING, UNKNOWN, faults_of
 from service.settings.schema import VERSION, Settings
 
 ROUNDS: Final = 12
@@ -77,6 +77,7 @@ class Mended:
     settings: Settings | None = None
     faults: list[Fault] = field(default_factory=list)
     touched: set[Path] = field(default_factory=set)
+    misnamed: set[Path] = field(default_factory=set)
     positions: dict[Path, list[int]] = field(default_factory=dict)
 
     def original(self, path: Path) -> Path:
@@ -91,6 +92,15 @@ class Mended:
     def is_news(self, path: Path) -> bool:
         """Whether nothing at, above or below ``path`` is already known to be faulty."""
         return not any(path[: len(each)] == each[: len(path)] for each in self.touched)
+
+    def is_open(self, path: Path) -> bool:
+        """Whether nothing at or above ``path`` is faulty, and no unknown key right below it.
+
+        The unknown key may be the one that is meant where something is said to be missing.
+        """
+        if any(each[:-1] == path for each in self.misnamed):
+            return False
+        return not any(path[: len(each)] == each for each in self.touched)
 
 
 def mend(data: Any, unknown: Iterable[Path] = ()) -> Mended:
@@ -119,6 +129,8 @@ def _take(mended: Mended, found: list[tuple[Path, str]], edits: dict[Path, Any])
     ]
     for path, message in found:
         mended.touched.add(path)
+        if message.startswith(UNKNOWN):
+            mended.misnamed.add(path)
         place, edit = _edit(path, edits, is_missing=message == MISSING)
         edits[place] = edit
 

@@ -11,6 +11,7 @@ from service.settings.findings import Fault, Path
 from service.settings.shapes import OURS, SENTENCES
 
 MISSING: Final = "is missing"
+UNKNOWN: Final = "is not a known key"
 
 _MAPPING: Final = "must be a mapping (key: value)"
 _LIST: Final = "must be a list"
@@ -21,7 +22,7 @@ Limits = Mapping[str, Any]
 
 _MESSAGES: Final[Mapping[str, Callable[[Limits], str]]] = {
     "missing": lambda _: MISSING,
-    "extra_forbidden": lambda _: "is not a known key",
+    "extra_forbidden": lambda _: UNKNOWN,
     "string_type": lambda _: "must be text; put quotes around what looks like something else",
     "int_type": lambda _: _WHOLE,
     "int_from_float": lambda _: _WHOLE,
@@ -48,8 +49,17 @@ def faults_of(error: ValidationError, data: Any, shape: type[BaseModel]) -> list
     return [
         fault
         for detail in error.errors(include_input=False, include_url=False)
+        if not _is_echo(detail, data)
         for fault in _faults(str(detail["type"]), detail, data, shape)
     ]
+
+
+def _is_echo(detail: Any, data: Any) -> bool:
+    """Whether a list is called short only because pydantic left its faulty items out."""
+    if detail["type"] != "too_short":
+        return False
+    written = _at(data, _path(detail["loc"], data))
+    return bool(len(written) >= detail["ctx"]["min_length"])
 
 
 def _faults(kind: str, detail: Any, data: Any, shape: type[BaseModel]) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.settings.authentication import Jwt, MutualTls, Static, TokenReview
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 
 _TLS: Final[Path] = ("listeners", "api", "tls")
@@ -16,7 +16,7 @@ def names(judged: Judged) -> Iterator[Remark]:
     """Require that a name is one way's, and that some caller is identified by it."""
     rows = [(("authentication", at, "name"), row.name) for at, row in _rows(judged)]
     for path, first in repeated(rows):
-        yield fault(path, f"is the same as {shown(first)}")
+        yield fault(path, "is the same as {}", named=first)
     used = {identity.via for caller in judged.settings.callers for identity in caller.identities}
     for path, name in rows:
         if name not in used:
@@ -32,7 +32,7 @@ def static_tokens(judged: Judged) -> Iterator[Remark]:
         for to, token in enumerate(row.tokens)
     ]
     for path, first in repeated(((*path, "sha256"), token.sha256) for path, token in rows):
-        yield fault(path, f"is the same as {shown(first)}")
+        yield fault(path, "is the same as {}", named=first)
     for path, token in rows:
         if token.sha256 in _NOTHING:
             yield fault((*path, "sha256"), "is the digest of nothing: of an empty line or file")
@@ -49,7 +49,7 @@ def issuers(judged: Judged) -> Iterator[Remark]:
             if isinstance(row, kind)
         )
         for path, first in repeated(rows):
-            yield fault(path, f"is the same as {shown(first)}: a token would have two meanings")
+            yield fault(path, "is the same as {}: a token would have two meanings", named=first)
 
 
 def tokens(judged: Judged) -> Iterator[Remark]:
@@ -62,7 +62,8 @@ def tokens(judged: Judged) -> Iterator[Remark]:
 def _jwt(path: Path, row: Jwt) -> Iterator[Remark]:
     sources = (row.keys.discovery, row.keys.jwks_uri, row.keys.file)
     if sum(source is not None for source in sources) != 1:
-        yield fault((*path, "keys"), "must have exactly one of discovery, jwks_uri and file")
+        keys = (*path, "keys")
+        yield fault(keys, "must have exactly one of discovery, jwks_uri and file", keys)
     if row.kind == "service_account" and row.subject_claim != "sub":
         told = "must be sub for a service account"
         yield fault((*path, "subject_claim"), told, (*path, "kind"))
@@ -71,7 +72,7 @@ def _jwt(path: Path, row: Jwt) -> Iterator[Remark]:
         yield fault((*path, "keys_max_staleness"), told, (*path, "keys_refresh"))
     for key, values in (("audiences", row.audiences), ("algorithms", row.algorithms)):
         for place, first in repeated(items((*path, key), values)):
-            yield fault(place, f"is the same as {shown(first)}")
+            yield fault(place, "is the same as {}", named=first)
 
 
 def certificates(judged: Judged) -> Iterator[Remark]:
@@ -88,13 +89,13 @@ def certificates(judged: Judged) -> Iterator[Remark]:
             yield fault((*path, "trust_domain"), told, (*path, "identity"))
     kinds = ((("authentication", at), (row.identity, row.trust_domain)) for at, row in rows)
     for path, first in repeated(kinds):
-        yield fault(path, f"reads the same identity as {shown(first)}", (*path, "identity"))
+        yield fault(path, "reads the same identity as {}", path, named=first)
     if has_ca and not rows:
         told = "makes every caller show a certificate, but no authentication is mutual_tls"
         yield advice((*_TLS, "client_ca_file"), told, ("authentication",))
     if tls is None:
         told = "is plain HTTP: credentials and tokens are safe only if something ends TLS before it"
-        yield advice(("listeners", "api"), told)
+        yield advice(("listeners", "api"), told, _TLS)
 
 
 def _rows(judged: Judged) -> Iterator[tuple[int, Static | Jwt | TokenReview | MutualTls]]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from service.settings.callers import Caller
-from service.settings.findings import shown
 from service.settings.rules.remarks import Judged, Remark, advice, fault, repeated
 
 
@@ -11,7 +10,7 @@ def names(judged: Judged) -> Iterator[Remark]:
     """Require that a name is one caller's."""
     rows = ((("callers", at, "name"), row.name) for at, row in enumerate(judged.settings.callers))
     for path, first in repeated(rows):
-        yield fault(path, f"is the same as {shown(first)}")
+        yield fault(path, "is the same as {}", named=first)
     if not judged.settings.callers:
         yield advice(("callers",), "is empty: every request is refused")
 

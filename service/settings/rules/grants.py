@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from service.catalogue import BASE
 from service.errors import UnknownProvider
 from service.settings.callers import Grant
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.messages import suggestion
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 from service.settings.rules.sites import canonical
@@ -23,14 +23,14 @@ def grants(judged: Judged) -> Iterator[Remark]:
             yield from _providers((*path, "providers"), grant, site)
             yield from _proof((*path, "user_proof"), grant, site)
         for place, first in repeated(items((*path, "fields"), grant.fields)):
-            yield fault(place, f"is the same as {shown(first)}")
+            yield fault(place, "is the same as {}", named=first)
 
 
 def _providers(path: Path, grant: Grant, site: Site) -> Iterator[Remark]:
     if isinstance(grant.providers, str):
         return
     for place, first in repeated(items(path, grant.providers)):
-        yield fault(place, f"is the same as {shown(first)}")
+        yield fault(place, "is the same as {}", named=first)
     overrides: Path = ("sites", grant.site, "providers")
     for at, name in enumerate(grant.providers):
         told = _provider(name, site)
@@ -64,8 +64,8 @@ def _is_mapped(name: str, site: Site) -> bool:
 def _proof(path: Path, grant: Grant, site: Site) -> Iterator[Remark]:
     if grant.user_proof == "uid_signature" and not site.partner_secret_files:
         secrets: Path = ("sites", grant.site, "partner_secret_files")
-        told = f"needs {shown(secrets)}: the partner secret verifies the signature"
-        yield fault(path, told, secrets, (*path[:-1], "site"))
+        told = "needs {}: the partner secret verifies the signature"
+        yield fault(path, told, (*path[:-1], "site"), named=secrets)
 
 
 def moot_proofs(judged: Judged) -> Iterator[Remark]:
@@ -82,7 +82,7 @@ def moot_proofs(judged: Judged) -> Iterator[Remark]:
             told = "gives nothing that {} does not give"
             if grant.user_proof != "none":
                 told = "asks for proof of the user, and {} gives the same without"
-            yield advice(path, told.format(shown((*path[:-1], other))), (*path[:-1], other))
+            yield advice(path, told, path, named=(*path[:-1], other))
 
 
 def _is_within(one: Grant, other: Grant) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from service.settings.authentication import Authentication, Jwt, MutualTls, Static, TokenReview
 from service.settings.callers import IdentityRow
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.messages import suggestion
 from service.settings.rules.remarks import Judged, Remark, advice, fault
 from service.subject_patterns import WILDCARD, compile_pattern, overlap
@@ -43,7 +43,7 @@ def form_of(way: Authentication) -> Form:
 
 def identities(judged: Judged) -> Iterator[Remark]:
     """Judge each identity by itself."""
-    ways = {way.name: way for way in judged.settings.authentication}
+    ways = _ways(judged)
     for path, row in _rows(judged):
         if row.via not in judged.authentications:
             told = "names no authentication" + suggestion(row.via, judged.authentications)
@@ -56,7 +56,15 @@ def identities(judged: Judged) -> Iterator[Remark]:
         elif row.subject_pattern is not None:
             yield from _pattern((*path, "subject_pattern"), row.subject_pattern)
         if row.via in ways:
-            yield from _form(path, row, ways[row.via])
+            at, way = ways[row.via]
+            yield from _form(path, row, way, (*path, "via"), ("authentication", at))
+
+
+def _ways(judged: Judged) -> dict[str, tuple[int, Authentication]]:
+    """Return the ways, with their places, whose name means one way only."""
+    ways = list(enumerate(judged.settings.authentication))
+    names = [way.name for _, way in ways]
+    return {way.name: (at, way) for at, way in ways if names.count(way.name) == 1}
 
 
 def _subject(path: Path, subject: str) -> Iterator[Remark]:
@@ -73,22 +81,21 @@ def _pattern(path: Path, pattern: str) -> Iterator[Remark]:
         yield fault(path, "would match every subject")
 
 
-def _form(path: Path, row: IdentityRow, way: Authentication) -> Iterator[Remark]:
-    key = "subject" if row.subject is not None else "subject_pattern"
+def _form(path: Path, row: IdentityRow, way: Authentication, *rests_on: Path) -> Iterator[Remark]:
+    place = (*path, "subject" if row.subject is not None else "subject_pattern")
     text = _text(row)
-    place, rests_on = (*path, key), (*path, "via")
     form = form_of(way)
     if not text.strip("*/"):
         return
     if not form.pattern.fullmatch(text):
-        yield fault(place, form.sentence, rests_on)
+        yield fault(place, form.sentence, *rests_on)
     elif form is SERVICE_ACCOUNT and WILDCARD in text.split("/")[0]:
         told = "spans namespaces: whoever may create a matching one becomes this caller"
-        yield advice(place, told, rests_on)
+        yield advice(place, told, *rests_on)
     elif form is SPIFFE and isinstance(way, MutualTls) and not _is_within(text, way.trust_domain):
-        yield fault(place, "is outside the trust domain of its authentication", rests_on)
+        yield fault(place, "is outside the trust domain of its authentication", *rests_on)
     if isinstance(way, Static) and not _matches_some(text, way):
-        yield fault(place, "is the subject of no token of its authentication", rests_on)
+        yield fault(place, "is the subject of no token of its authentication", *rests_on)
 
 
 def _is_within(spiffe_id: str, trust_domain: str | None) -> bool:
@@ -121,12 +128,12 @@ def collisions(judged: Judged) -> Iterator[Remark]:
         is_same_caller = first[:2] == path[:2]
         exact = [row.subject is not None for row in (one, other)]
         if all(exact):
-            yield fault(path, f"is the same as {shown(first)}", first)
+            yield fault(path, "is the same as {}", path, named=first)
         elif not any(exact) and not is_same_caller:
-            yield fault(path, f"can match the same subject as {shown(first)}", first)
+            yield fault(path, "can match the same subject as {}", path, named=first)
         elif not is_same_caller:
             inner, outer = (first, path) if exact[0] else (path, first)
-            yield advice(inner, f"goes before the pattern of {shown(outer)}", outer)
+            yield advice(inner, "goes before the pattern of {}", inner, named=outer)
 
 
 def _text(row: IdentityRow) -> str:

@@ -20,25 +20,34 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """One sentence about one place, and the other places that it rests on."""
+    """One sentence about one place, and the other places that it rests on.
+
+    ``named`` is the place that ``{}`` in the message stands for; it rests on that, too.
+    """
 
     path: Path
     message: str
     is_advice: bool = False
     rests_on: tuple[Path, ...] = ()
+    named: Path | None = None
+
+    @property
+    def grounds(self) -> tuple[Path, ...]:
+        """Every place that must be sound for it to hold."""
+        return self.rests_on if self.named is None else (*self.rests_on, self.named)
 
 
 Rule = Callable[[Judged], Iterable[Remark]]
 
 
-def fault(path: Path, message: str, *rests_on: Path) -> Remark:
+def fault(path: Path, message: str, *rests_on: Path, named: Path | None = None) -> Remark:
     """Return a remark that nothing starts with."""
-    return Remark(path=path, message=message, rests_on=rests_on)
+    return Remark(path=path, message=message, rests_on=rests_on, named=named)
 
 
-def advice(path: Path, message: str, *rests_on: Path) -> Remark:
+def advice(path: Path, message: str, *rests_on: Path, named: Path | None = None) -> Remark:
     """Return a remark that the owner should know."""
-    return Remark(path=path, message=message, is_advice=True, rests_on=rests_on)
+    return Remark(path=path, message=message, is_advice=True, rests_on=rests_on, named=named)
 
 
 def repeated(values: Iterable[tuple[Path, Hashable]]) -> Iterator[tuple[Path, Path]]:

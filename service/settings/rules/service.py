@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.settings.audit import Sink
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 
 _WILD: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
@@ -40,7 +40,7 @@ def keys(judged: Judged) -> Iterator[Remark]:
     """Require that each audit key stands once."""
     path: Path = ("audit", "key_files")
     for place, first in repeated(items(path, judged.settings.audit.key_files)):
-        yield fault(place, f"is the same file as {shown(first)}")
+        yield fault(place, "is the same file as {}", named=first)
 
 
 def sinks(judged: Judged) -> Iterator[Remark]:
@@ -52,12 +52,12 @@ def sinks(judged: Judged) -> Iterator[Remark]:
     for path, sink in rows:
         yield from _sink(path, sink)
     for path, first in repeated(((*path, "name"), sink.name) for path, sink in rows):
-        yield fault(path, f"is the same as {shown(first)}")
+        yield fault(path, "is the same as {}", named=first)
     for path, first in repeated(((*path, "path"), sink.path) for path, sink in rows if sink.path):
-        yield fault(path, f"is the same as {shown(first)}")
+        yield fault(path, "is the same as {}", named=first)
     stdout = (((*path, "type"), sink.type) for path, sink in rows if sink.type == "stdout")
     for path, first in repeated(stdout):
-        yield fault(path, f"is the same as {shown(first)}: there is one standard output")
+        yield fault(path, "is the same as {}: there is one standard output", named=first)
 
 
 def _sink(path: Path, sink: Sink) -> Iterator[Remark]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from service.catalogue import BASE, Catalogue, field_names
 from service.gigya.sites import DATA_CENTERS, BadSimulatorUrl, simulator_origin
 from service.settings.credentials import Credentials, OAuth2, PartnerSecret, Signed
-from service.settings.findings import Path, shown
+from service.settings.findings import Path
 from service.settings.messages import suggestion
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 from service.settings.sites import ProviderOverride, Site
@@ -25,7 +25,7 @@ def sites(judged: Judged) -> Iterator[Remark]:
         (("sites", name, "api_key"), site.api_key) for name, site in judged.settings.sites.items()
     )
     for path, first in repeated(keys):
-        yield advice(path, f"is also that of {shown(first[:-1])}: limits and breaker are apart")
+        yield advice(path, "is also that of {}: limits and breaker are apart", named=first[:-1])
 
 
 def _place(path: Path, site: Site) -> Iterator[Remark]:
@@ -65,12 +65,12 @@ def _secrets(path: Path, site: Site) -> Iterator[Remark]:
     files, mode = (*path, "partner_secret_files"), (*path, "encryption", "mode")
     count = len(site.partner_secret_files)
     for place, first in repeated(items(files, site.partner_secret_files)):
-        yield fault(place, f"is the same file as {shown(first)}")
+        yield fault(place, "is the same file as {}", named=first)
     if site.encryption.mode == "preferred":
         told = "takes replies that Gigya did not seal: anything that ends TLS can read the secrets"
         yield advice(mode, told)
     elif count == 0:
-        yield fault(files, "must have 1 or more where encryption.mode is required", mode)
+        yield fault(files, "must have 1 or more where encryption.mode is required", files, mode)
     if site.encryption.padding == "ZEROS" and count > 1:
         told = "must not be ZEROS with more than one partner secret: nothing tells a wrong key"
         yield fault((*path, "encryption", "padding"), told, files)
@@ -82,7 +82,8 @@ def _credentials(path: Path, site: Site) -> Iterator[Remark]:
         if way is not None and _is_partners(way):
             yield advice((*path, "authentication", key), PARTNER_REFUSED)
     if ways.current == ways.previous:
-        yield fault((*path, "authentication", "previous"), "is the same as current")
+        where = (*path, "authentication", "previous")
+        yield fault(where, "is the same as {}", where, named=(*path, "authentication", "current"))
 
 
 def _is_partners(way: Credentials) -> bool:
@@ -94,7 +95,7 @@ def _is_partners(way: Credentials) -> bool:
 def _zone(path: Path, site: Site) -> Iterator[Remark]:
     try:
         known = site.expiries.time_zone == "UTC" or bool(ZoneInfo(site.expiries.time_zone))
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         known = False
     if not known:
         where = (*path, "expiries", "time_zone")
@@ -106,7 +107,7 @@ def _providers(path: Path, site: Site) -> Iterator[Remark]:
     yield from chain.from_iterable(remarks)
     rows = (((*path, "providers", name), canonical(name) or name) for name in site.providers)
     for place, first in repeated(rows):
-        yield fault(place, f"is an alias of what {shown(first)} overrides")
+        yield fault(place, "is an alias of what {} overrides", named=first)
 
 
 def _override(path: Path, row: ProviderOverride) -> Iterator[Remark]:
