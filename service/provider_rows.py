@@ -7,6 +7,8 @@ inferred from the provider's protocol and says so.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from service.model import Field, ProviderName
@@ -30,9 +32,11 @@ class FieldNames(NamedTuple):
     session_handle: str | None = None
     session_expiration: str | None = None
 
+    @lru_cache(maxsize=1024)  # noqa: B019  # columns are few, and values
     def by_field(self) -> Mapping[Field, str]:
         """Return the names that there are."""
-        return {field: name for field, name in zip(NAMED, self, strict=True) if name is not None}
+        names = {field: name for field, name in zip(NAMED, self, strict=True) if name is not None}
+        return MappingProxyType(names)
 
 
 OAUTH1: Final = FieldNames(

@@ -1,7 +1,8 @@
 """Gigya's session fields under the providers' own names, for what one caller may have."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from math import floor
 from typing import Final
 
@@ -47,6 +48,7 @@ GIGYA_NAMES: Final[Mapping[str, Field]] = {
 }
 
 TOKEN_FIELDS: Final = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET, Field.TOKEN_EXPIRATION})
+EVERY_FIELD: Final = frozenset(Field)
 SESSION_FIELDS: Final = frozenset({Field.SESSION_HANDLE, Field.SESSION_EXPIRATION})
 
 
@@ -72,10 +74,10 @@ def resolve(row: Row, wanted: Sequence[str]) -> tuple[Field, ...]:
     return tuple(dict.fromkeys(known[name] for name in wanted))
 
 
-def with_followers(fields: Iterable[Field]) -> frozenset[Field]:
+@lru_cache(maxsize=256)  # more than there are sets of fields
+def with_followers(fields: frozenset[Field]) -> frozenset[Field]:
     """Return ``fields`` and the expiries that follow them."""
-    held = frozenset(fields)
-    return held | {follower for follower, field in FOLLOWS.items() if field in held}
+    return fields | {follower for follower, field in FOLLOWS.items() if field in fields}
 
 
 def provider_tokens(
@@ -99,7 +101,7 @@ def provider_tokens(
     names = names_for(row, naming, has_token_secret=session.token_secret is not None).by_field()
     held = _held(session, now)
     here = [field for field in held if field in names or field is Field.PROVIDER_UID]
-    wanted = frozenset(Field) if asked is None else with_followers(asked)
+    wanted = EVERY_FIELD if asked is None else with_followers(asked)
     released = tuple(field for field in here if field in may)
     withheld = tuple(field for field in here if field not in may and field in wanted)
     return ProviderTokens(

@@ -21,7 +21,7 @@ def loads(octets: bytes) -> Any:
     problem: str
     try:
         text = octets.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_members, parse_constant=_no_constant)
+        document = _DECODER.decode(text)
         _check(document, DEEPEST)
     except UnicodeDecodeError:
         problem = "it is not UTF-8"
@@ -45,6 +45,9 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_: str) -> NoReturn:
     raise NotStrictJson("NaN and infinities are not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
 
 
 def _check(value: Any, levels: int) -> None:

@@ -503,4 +503,4 @@ class TestProperties:
             now=0.0,
             naming=Naming.REPLY,
         )
-        assert set(released.released) <= with_followers(granted)
+        assert set(released.released) <= with_followers(frozenset(granted))
