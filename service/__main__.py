@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from service.cli import audit, check, demo, explain, serve, simulate, token, version
+from service.cli import audit, check, demo, explain, schema, serve, simulate, token, version
 
-COMMANDS: Final = (serve, check, explain, demo, simulate, token, audit, version)
+COMMANDS: Final = (serve, check, schema, explain, demo, simulate, token, audit, version)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
     subparsers = whole.add_subparsers(metavar="command", required=True)
     for command in COMMANDS:
         command.add_parser(subparsers)
+        name = command.__name__.rpartition(".")[2]
+        subparsers.choices[name].set_defaults(run=command.run)
     return whole
 
 
