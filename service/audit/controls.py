@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from service.audit.chain import START, Head
@@ -17,13 +18,28 @@ AGGREGATE: Final = "aggregate"
 WITHDRAWN: Final = "release-withdrawn"
 
 
-def opening(around: Surroundings, previous: Head, why: str, torn: bytes) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What an opening record continues, why, after which cut octets, and where in its file.
+
+    ``at`` is the number of octets before it in its file, ``None`` where there is no file.
+    """
+
+    previous: Head
+    why: str
+    torn: bytes = b""
+    at: int | None = None
+
+
+def opening(around: Surroundings, beginning: Beginning) -> bytes:
     """Return the first record of a file, a connection or a run: where it continues, and who."""
+    previous = beginning.previous
     members = {
         "boot": around.boot,
-        "why": why,
+        "why": beginning.why,
         "previous": None if previous == START else str(previous),
-        "torn": tear(torn),
+        "torn": tear(beginning.torn),
+        "at": beginning.at,
         "build": around.build,
         "configuration": around.config_hash(),
     }

@@ -39,10 +39,10 @@ class File:
         self._begin()
         tail = self._files.tail(self._rules.path, TAIL)
         last, loose, is_cut = _ending(tail)
-        if before is None and not tail:
+        if before is None and last is None:
             last = self._last_aside()
         is_same = before is not None and before[:2] == self._identity()
-        return Arrival(is_fresh=not is_same, last=last, loose=loose, is_cut=is_cut)
+        return Arrival(is_fresh=not is_same, last=last, loose=loose, is_cut=is_cut, at=self._size)
 
     def displaced(self) -> str | None:
         """Compare what is open with what stands at the path."""

@@ -18,23 +18,25 @@ class Finding:
 
 @dataclass(slots=True, eq=False)
 class ChainState:
-    """Where one chain stands while it is read."""
+    """Where one chain stands while it is read; ``last`` counts the records of all chains."""
 
     name: str
     first: int
     head: Head
     kind: str
     where: str
+    last: int = 0
     records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """Octets that are no record: how many, their SHA-256, and where they begin."""
+    """Octets that are no record: how many, their SHA-256, where, and after how many records."""
 
     octets: int
     sha256: str
     where: str
+    after: int
 
 
 @dataclass(slots=True, eq=False)
@@ -44,19 +46,19 @@ class Lump:
     where: str
     start: bytes
     digest: Any
-    octets: int = 0
+    after: int
+    octets: int = -1
     is_whole: bool = True
 
     def add(self, line: Line) -> None:
         """Take one more line."""
-        if self.octets:
+        if self.octets >= 0:
             self.digest.update(b"\n")
-            self.octets += 1
         self.digest.update(line.octets)
-        self.octets += len(line.octets)
+        self.octets += len(line.octets) + 1
         self.is_whole = line.is_whole
 
     @property
     def tear(self) -> Tear:
         """The lump as a record would tell of it."""
-        return Tear(self.octets, self.digest.hexdigest(), self.where)
+        return Tear(self.octets, self.digest.hexdigest(), self.where, self.after)

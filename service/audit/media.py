@@ -19,13 +19,15 @@ class Arrival:
 
     ``is_fresh``: it holds nothing of this run, so an opening record comes first. ``last`` is the
     last record in it. ``loose`` are the octets after it, a line cut by a failure, and ``is_cut``
-    says that the end is not a line's end; ``None`` where the writer must remember by itself.
+    says that the end is not a line's end; ``None`` where the writer must remember by itself. ``at``
+    is how many octets the file held before; ``None`` if it is no file.
     """
 
     is_fresh: bool
     last: Link | None = None
     loose: bytes | None = None
     is_cut: bool | None = None
+    at: int | None = None
 
 
 class Medium(Protocol):

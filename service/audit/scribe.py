@@ -9,6 +9,7 @@ from typing import Final
 
 from service.audit import controls
 from service.audit.chain import CHAIN_BYTES, START, Head, link
+from service.audit.controls import Beginning
 from service.audit.media import Arrival, Medium
 from service.audit.orders import Gap, Order, Report, fault_name
 from service.audit.surroundings import Surroundings
@@ -86,7 +87,9 @@ class Scribe:
         self._is_open = True
         self._take_up(arrival)
         if self._is_fresh:
-            self._add(controls.opening(self._around, self._last, why, self._torn()))
+            torn = self._torn()
+            beginning = Beginning(previous=self._last, why=why, torn=torn, at=arrival.at)
+            self._add(controls.opening(self._around, beginning))
 
     def _take_up(self, arrival: Arrival) -> None:
         """Continue the medium's chain in a new run; within a run what is in memory holds."""
@@ -136,7 +139,8 @@ class Scribe:
             self._noticed.append("rotation-failed")
             self._add(controls.checkpoint(self._around, "rotation-failed"))
         else:
-            self._add(controls.opening(self._around, self._last, why, b""))
+            beginning = Beginning(previous=self._last, why=why, at=0)
+            self._add(controls.opening(self._around, beginning))
 
     @property
     def _last(self) -> Head:

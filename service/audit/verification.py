@@ -25,12 +25,14 @@ class Verifier:
         self, keys: Keyring, expected: Sequence[Head], tell: Callable[[Finding], None]
     ) -> None:
         self._keys = keys
-        self._expected = {head.sequence: head for head in expected}
-        self._missing = set(expected)
+        self._missing = {
+            head.sequence: {h for h in expected if h.sequence == head.sequence} for head in expected
+        }
         self._tell = tell
         self._lump: Lump | None = None
         self._tears: list[Tear] = []
         self._last_line: Line | None = None
+        self._is_first = True
         self.chains: dict[str, ChainState] = {}
         """What was read, by the chain's name."""
         self.records = 0
@@ -51,11 +53,12 @@ class Verifier:
         if key is None:
             self.accuse(line.where, f"record {link.sequence} needs audit key {link.key_id}")
         self._place(link, line, key)
+        self._is_first = False
 
     def end_of_file(self) -> None:
         """Judge a line that the end of a file cuts."""
         line, lump = self._last_line, self._lump
-        self._last_line = self._lump = None
+        self._last_line, self._lump, self._is_first = None, None, True
         if line is None or line.is_whole:
             self._lump = lump
             self._set_aside()
@@ -75,8 +78,8 @@ class Verifier:
             if state.kind not in ENDS:
                 said = f"chain {state.name} is not closed: still written, killed, or cut"
                 self._note(state.where, said)
-        for head in sorted(self._missing, key=lambda head: head.sequence):
-            self.accuse("--expect", f"record {head.sequence} with the exported hash is not here")
+        for number in sorted(n for n, heads in self._missing.items() if heads):
+            self.accuse("--expect", f"record {number} with the exported hash is not here")
 
     def _place(self, link: Link, line: Line, key: AuditKey | None) -> None:
         state = self.chains.get(link.chain)
@@ -88,6 +91,7 @@ class Verifier:
             self._continue(link, line, key, state)
         if link.sequence > state.head.sequence:
             state.head, state.kind, state.where = link.head, link.kind, line.where
+        state.last = self.records
         state.records += 1
 
     def _begin(self, link: Link, line: Line, key: AuditKey | None) -> None:
@@ -107,9 +111,21 @@ class Verifier:
             self.accuse(line.where, f"record {link.sequence} is changed")
             return
         if previous != START:
+            self._begin_later(link, line)
+        self._explain(link)
+
+    def _begin_later(self, link: Link, line: Line) -> None:
+        """Take up a chain whose earlier files are not given; where it can, say they should be."""
+        members = orjson.loads(link.signed)
+        torn = members.get("torn", {"octets": -1})["octets"]
+        if members.get("at", 0) > torn + 1:
+            self.accuse(line.where, f"the records before {link.sequence} in its file are missing")
+        elif not self._is_first:
+            said = f"chain {link.chain} begins at record {link.sequence} in the middle of a file"
+            self.accuse(line.where, said)
+        else:
             said = f"chain {link.chain} begins at record {link.sequence}; earlier files not given"
             self._note(line.where, said)
-        self._explain(link)
 
     def _continue(self, link: Link, line: Line, key: AuditKey, state: ChainState) -> None:
         missed = _missed(link) if link.kind == controls.GAP else 0
@@ -137,19 +153,21 @@ class Verifier:
             self._note(line.where, said)
 
     def _explain(self, link: Link) -> None:
-        """Let a record's word on a torn line before it explain that line."""
+        """Let a record's word on a torn line explain it, if it is the chain's next record."""
         torn = orjson.loads(link.signed).get("torn")
         if torn is None:
             return
         for tear in self._tears:
-            if (tear.octets, tear.sha256) == (torn["octets"], torn["sha256"]):
+            is_it = (tear.octets, tear.sha256) == (torn["octets"], torn["sha256"])
+            if is_it and self.chains[link.chain].last <= tear.after:
                 self._tears.remove(tear)
                 self._note(tear.where, f"a torn line, told by record {link.sequence}")
                 return
 
     def _gather(self, line: Line) -> None:
         if self._lump is None:
-            self._lump = Lump(line.where, line.octets[: len(PREFIX)], hashlib.sha256())
+            start = line.octets[: len(PREFIX)]
+            self._lump = Lump(line.where, start, hashlib.sha256(), self.records)
         self._lump.add(line)
 
     def _set_aside(self) -> None:
@@ -161,9 +179,9 @@ class Verifier:
             self.accuse(tear.where, "this is no record, and no failure explains it")
 
     def _expect(self, link: Link) -> None:
-        head = self._expected.get(link.sequence)
-        if head is not None and head.hash in {link.hash, link.digest}:
-            self._missing.discard(head)
+        if link.sequence in self._missing:
+            found = {link.head, Head(link.sequence, link.digest)}
+            self._missing[link.sequence] -= found
 
     def accuse(self, where: str, what: str) -> None:
         """Tell of something that only tampering or damage explains."""
