@@ -26,9 +26,9 @@ class Grant:
     fields: frozenset[Field]
     needs_user_proof: bool = False
 
-    def covers(self, site: str, provider: str) -> bool:
-        """Whether it speaks of that provider at that site."""
-        return site == self.site and (self.providers is None or provider in self.providers)
+    def covers(self, provider: str) -> bool:
+        """Whether it speaks of that provider."""
+        return self.providers is None or provider in self.providers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

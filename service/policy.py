@@ -7,7 +7,8 @@ from functools import partial
 from re import Pattern
 from typing import Final
 
-from service.errors import AccessDenied, InvalidRequest, Missing
+from service.denials import DENIALS, refusal
+from service.errors import Missing
 from service.grants import (
     CallerRules,
     Grant,
@@ -16,15 +17,7 @@ from service.grants import (
     describe_grant,
     policy_faults,
 )
-from service.model import (
-    FOLLOWS,
-    GRANTABLE,
-    CallerName,
-    Field,
-    Identity,
-    ProviderName,
-    SiteName,
-)
+from service.model import FOLLOWS, CallerName, Field, Identity, ProviderName, SiteName
 from service.subject_patterns import compile_pattern
 
 __all__ = [
@@ -59,16 +52,22 @@ class Decision:
     needs_user_proof: bool = False
 
 
+Placed = Sequence[tuple[int, Grant]]
+"""Grants with their places in the file."""
+
+
 class Policy:
     """The compiled rows of ``callers``; raises ``PolicyFault`` where identities are ambiguous."""
 
-    __slots__ = ("_exact", "_patterns", "callers")
+    __slots__ = ("_candidates", "_exact", "_grants", "_patterns", "callers")
 
     def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
         rows = tuple(rules)
         if faults := policy_faults(rows):
             raise PolicyFault(faults)
         self.callers: Final[Mapping[CallerName, CallerRules]] = {row.name: row for row in rows}
+        self._grants: Final = {row.name: _by_site(row.grants) for row in rows}
+        self._candidates: Final = {row.name: _by_site(row.candidate_grants) for row in rows}
         self._exact: Final[dict[Identity, CallerName]] = {}
         self._patterns: Final[dict[str, list[tuple[Pattern[str], CallerName]]]] = defaultdict(list)
         for row in rows:
@@ -91,24 +90,15 @@ class Policy:
         return next(matches, None)
 
     def sites_of(self, caller: CallerName) -> frozenset[SiteName]:
-        """Return the sites that some grant of the caller names."""
-        return frozenset(grant.site for grant in self.grants_of(caller))
+        """Return the sites that some grant of the caller names; a blocked one has none."""
+        rules = self.callers.get(caller)
+        is_away = rules is None or rules.is_blocked
+        return frozenset() if is_away else frozenset(self._grants[caller])
 
     def sole_site(self, caller: CallerName) -> SiteName | None:
         """Return the caller's only site, ``None`` where it has none or several."""
         sites = self.sites_of(caller)
         return next(iter(sites)) if len(sites) == 1 else None
-
-    def site_for(self, caller: CallerName, asked: str | None) -> SiteName:
-        """Return the site that a request means.
-
-        Raises ``InvalidRequest`` where it must be named; a site nobody knows is left to ``decide``.
-        """
-        if asked is not None:
-            return SiteName(asked)
-        if len(self.sites_of(caller)) > 1:
-            raise InvalidRequest("site is missing, and more than one is granted.")
-        return self.sole_site(caller) or SiteName("")
 
     def grants_of(self, caller: CallerName) -> tuple[Grant, ...]:
         """Return what the caller may ask for: nothing where it is unknown or blocked."""
@@ -118,11 +108,27 @@ class Policy:
     def granted_to_anyone(self, site: SiteName, provider: ProviderName) -> frozenset[Field]:
         """Return the fields of that provider at that site that some caller may have."""
         grants = (grant for caller in self.callers for grant in self.grants_of(caller))
-        return frozenset().union(*(g.fields for g in grants if g.covers(site, provider)))
+        return frozenset().union(
+            *(g.fields for g in grants if g.site == site and g.covers(provider))
+        )
 
     def reaches(self, caller: CallerName, site: str) -> bool:
         """Whether some grant of the caller names the site."""
         return site in self.sites_of(caller)
+
+    def at(self, caller: CallerName, site: str) -> tuple[Placed, Placed]:
+        """Return the grants and the candidate grants of the caller at that site."""
+        name = SiteName(site)
+        return self._grants[caller].get(name, ()), self._candidates[caller].get(name, ())
+
+
+def _by_site(grants: Sequence[Grant]) -> Mapping[SiteName, Placed]:
+    """Return each site's grants; those that need no proof of the user go first.
+
+    So a decision rests on proof only where it must.
+    """
+    placed = sorted(enumerate(grants), key=lambda pair: pair[1].needs_user_proof)
+    return {row.site: tuple(pair for pair in placed if pair[1].site == row.site) for row in grants}
 
 
 def decide(
@@ -144,28 +150,33 @@ def decide(
         return Decision(missing=Missing.SITE, reason="unknown-caller")
     if rules.is_blocked:
         return Decision(missing=Missing.BLOCKED, reason="missing-blocked")
-    asked = None if fields is None else tuple(fields)
-    weigh = partial(_weigh, rules.name, site, provider, asked, has_user_proof=has_user_proof)
-    decision = weigh(rules.grants)
+    weigh = partial(
+        _weigh,
+        caller=caller,
+        provider=provider,
+        asked=None if fields is None else tuple(fields),
+        has_user_proof=has_user_proof,
+    )
+    grants, candidates = policy.at(caller, site)
+    decision = weigh(grants)
     if not rules.candidate_grants:
         return decision
-    other = weigh(rules.candidate_grants)
+    other = weigh(candidates)
     loses = other.missing is not None or bool(decision.allowed - other.allowed)
     return replace(decision, would_deny=loses)
 
 
 def _weigh(
+    here: Placed,
+    *,
     caller: str,
-    site: str,
     provider: str,
     asked: tuple[Field, ...] | None,
-    grants: Sequence[Grant],
-    *,
     has_user_proof: bool,
 ) -> Decision:
-    if not any(grant.site == site for grant in grants):
+    if not here:
         return _denied(Missing.SITE)
-    covering = [(at, grant) for at, grant in enumerate(grants) if grant.covers(site, provider)]
+    covering = [(at, grant) for at, grant in here if grant.covers(provider)]
     if not covering:
         return _denied(Missing.PROVIDER)
     open_, locked = _givers(covering, has_user_proof=has_user_proof)
@@ -177,24 +188,18 @@ def _weigh(
     rule = f"{caller}/grants[{','.join(map(str, sorted(used)))}]"
     if any(field not in open_ for field in sources):
         return _denied(Missing.USER_PROOF, rule=rule, needs_user_proof=True)
-    rests = any(grants[at].needs_user_proof for at in used)
+    rests = any(grant.needs_user_proof for at, grant in covering if at in used)
     return Decision(allowed=frozenset(wanted), rule=rule, needs_user_proof=rests)
 
 
-def _givers(
-    covering: Iterable[tuple[int, Grant]], *, has_user_proof: bool
-) -> tuple[dict[Field, int], dict[Field, int]]:
-    """Return which grant gives each field, and which would if there were proof of the user.
-
-    Grants that need no proof go first, so that a decision rests on one only where it must.
-    """
+def _givers(covering: Placed, *, has_user_proof: bool) -> tuple[dict[Field, int], dict[Field, int]]:
+    """Return which grant gives each field, and which would if there were proof of the user."""
     open_: dict[Field, int] = {}
     locked: dict[Field, int] = {}
-    for at, grant in sorted(covering, key=lambda pair: pair[1].needs_user_proof):
+    for at, grant in covering:
         givers = locked if grant.needs_user_proof and not has_user_proof else open_
-        for field in GRANTABLE:
-            if field in grant.fields:
-                givers.setdefault(field, at)
+        for field in grant.fields:
+            givers.setdefault(field, at)
     return open_, locked
 
 
@@ -204,22 +209,3 @@ def _denied(
     return Decision(
         missing=missing, reason=f"missing-{missing}", rule=rule, needs_user_proof=needs_user_proof
     )
-
-
-def refusal(missing: Missing) -> AccessDenied:
-    """Return the error that tells an authenticated caller what is missing."""
-    return AccessDenied(DENIALS[missing], missing=missing)
-
-
-_SEE_GRANTS: Final = "GET /v1/grants lists what this caller may ask for."
-
-DENIALS: Final[Mapping[Missing, str]] = {
-    Missing.SITE: f"No grant of this caller is for that site. {_SEE_GRANTS}",
-    Missing.PROVIDER: f"No grant of this caller is for that provider there. {_SEE_GRANTS}",
-    Missing.FIELD: f"Not every field asked for is granted there. {_SEE_GRANTS}",
-    Missing.USER_PROOF: (
-        "The grant asks for proof that the user is present: send uid_signature, as Gigya gave it "
-        "to the user's browser a short while ago."
-    ),
-    Missing.BLOCKED: "One of this caller's limits is 0, which blocks it; the operator set it.",
-}

@@ -24,6 +24,7 @@ ORDER: Final = (
     "providers",
     "subject_patterns",
     "grants",
+    "denials",
     "policy",
     "gigya.signature",
     "gigya.cipher",
