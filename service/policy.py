@@ -8,7 +8,7 @@ from re import Pattern
 from typing import Final
 
 from service.denials import DENIALS, refusal
-from service.errors import Missing
+from service.errors import InvalidRequest, Missing
 from service.grants import (
     CallerRules,
     Grant,
@@ -99,6 +99,17 @@ class Policy:
         """Return the caller's only site, ``None`` where it has none or several."""
         sites = self.sites_of(caller)
         return next(iter(sites)) if len(sites) == 1 else None
+
+    def site_for(self, caller: CallerName, asked: str | None) -> SiteName:
+        """Return the site that a request means.
+
+        Raises ``InvalidRequest`` where it must be named; a site nobody knows is left to ``decide``.
+        """
+        if asked is not None:
+            return SiteName(asked)
+        if len(self.sites_of(caller)) > 1:
+            raise InvalidRequest("site is missing, and more than one is granted.")
+        return self.sole_site(caller) or SiteName("")
 
     def grants_of(self, caller: CallerName) -> tuple[Grant, ...]:
         """Return what the caller may ask for: nothing where it is unknown or blocked."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Missing
+from service.errors import InvalidRequest, Missing
 from service.grants import (
     CallerRules,
     Grant,
@@ -208,6 +208,19 @@ class TestSites:
         assert SHOP == policy(grant(TOKEN), grant(SECRET)).sole_site(CRM)
         assert policy().sole_site(CRM) is None
         assert policy(grant(TOKEN), grant(TOKEN, site="other")).sole_site(CRM) is None
+
+    def test_site_for(self) -> None:
+        """A named site is taken; one that must be named and is not, refused."""
+        several = policy(grant(TOKEN), grant(TOKEN, site="other"))
+        assert "any" == several.site_for(CRM, "any")
+        assert SHOP == policy(grant(TOKEN)).site_for(CRM, None)
+        with pytest.raises(InvalidRequest):
+            several.site_for(CRM, None)
+
+    def test_nothing_granted_is_denied_later(self) -> None:
+        """Without any grant there is no site to mean, and policy says so."""
+        site = policy().site_for(CRM, None)
+        assert Missing.SITE is ask(policy(), TOKEN, site=site).missing
 
     def test_reaches(self) -> None:
         """A caller reaches the sites of its grants; a blocked one reaches none."""
