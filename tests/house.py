@@ -1,5 +1,6 @@
 """The whole service in one process: real wiring, a simulated Gigya, files in memory."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 import yaml
+from starlette.types import Message, Scope
 
 from service.app import Application, Parts, build
 from service.deadline import Clock
@@ -94,7 +96,15 @@ def configuration(gigya: Seeded, directory: Path) -> dict[str, Any]:
         ],
         "audit": {
             "key_files": ["/secrets/audit"],
-            "sinks": [{"name": "file", "type": "file", "path": str(directory / AUDIT_FILE)}],
+            # A deadline that no busy machine misses: these tests are not about late sinks.
+            "sinks": [
+                {
+                    "name": "file",
+                    "type": "file",
+                    "path": str(directory / AUDIT_FILE),
+                    "deadline": 10,
+                }
+            ],
         },
         "logging": {"format": "json"},
     }
@@ -198,6 +208,36 @@ class Visitor:
         """Send any request to the API port."""
         return await self._api.request(method, path, **options)
 
+    async def post(
+        self, body: bytes, *, content_type: str = "application/json", token: str | None = TOKEN
+    ) -> httpx.Response:
+        """Ask for provider tokens with any octets."""
+        headers = {"content-type": content_type, **_bearer(token)}
+        return await self._api.post("/v1/provider-tokens", content=body, headers=headers)
+
+    async def exchange(
+        self,
+        *messages: Message,
+        method: str = "POST",
+        path: str = "/v1/provider-tokens",
+        headers: Mapping[str, str] | None = None,
+    ) -> "Exchange":
+        """Send one request message by message; after the last of them the caller is silent."""
+        exchange = Exchange(list(messages))
+        lines = {"content-type": "application/json", **_bearer(TOKEN), **(headers or {})}
+        scope: Scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "scheme": "http",
+            "client": ("192.0.2.7", 4711),
+            "headers": [(k.encode(), v.encode("latin-1")) for k, v in lines.items() if v],
+        }
+        await self.application.api(scope, exchange.receive, exchange.send)
+        return exchange
+
     async def ask(
         self, *, token: str | None = TOKEN, headers: Mapping[str, str] | None = None, **members: Any
     ) -> httpx.Response:
@@ -206,6 +246,46 @@ class Visitor:
         return await self._api.post(
             "/v1/provider-tokens", json=body, headers={**_bearer(token), **(headers or {})}
         )
+
+
+class Exchange:
+    """What the server says and hears during one request."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = messages
+        self.sent: list[Message] = []
+        self.is_silent = asyncio.Event()
+
+    async def receive(self) -> Message:
+        """Say what comes next; then wait for ever."""
+        if self._messages:
+            return self._messages.pop(0)
+        self.is_silent.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(self, message: Message) -> None:
+        """Hear a message."""
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers."""
+        return {k.decode(): v.decode() for k, v in self.sent[0]["headers"]}
+
+    def json(self) -> Any:
+        """Return the answer's body."""
+        return json.loads(b"".join(m.get("body", b"") for m in self.sent[1:]))
+
+
+def body(octets: bytes, *, more: bool = False) -> Message:
+    """Return the message that brings a body, or a part of one."""
+    return {"type": "http.request", "body": octets, "more_body": more}
 
 
 def _bearer(token: str | None) -> dict[str, str]:
