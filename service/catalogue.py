@@ -27,6 +27,11 @@ class Catalogue:
         self._by_name: Final = rows
         self.rows: Final = tuple(row for name, row in rows.items() if name == row.name)
 
+    def canonical(self, name: str) -> ProviderName:
+        """Return the name that a row is known by, mapped or not; what has no row keeps its own."""
+        row = self._by_name.get(name)
+        return ProviderName(name) if row is None else row.name
+
     def row(self, name: str) -> Row:
         """Return the row of a canonical name or an alias; case is exact.
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from service.catalogue import Catalogue, field_names
-from service.errors import UnknownProvider
 from service.grants import CallerRules, Grant, IdentityRule
 from service.limits import CallerLimits, DistinctUsers
-from service.model import CallerName, Field, ProviderName, SiteName
+from service.model import CallerName, Field, SiteName
 from service.policy import Policy
 from service.settings.callers import Caller, IdentityRow
 from service.settings.callers import CallerLimits as LimitsRow
@@ -63,17 +62,10 @@ def _grant(row: GrantRow, catalogues: Catalogues) -> Grant:
         site=SiteName(row.site),
         providers=None
         if row.providers == "all"
-        else frozenset(_canonical(name, catalogue) for name in row.providers),
+        else frozenset(map(catalogue.canonical, row.providers)),
         fields=frozenset(map(Field, row.fields)),
         needs_user_proof=row.user_proof == "uid_signature",
     )
-
-
-def _canonical(name: str, catalogue: Catalogue) -> ProviderName:
-    try:
-        return catalogue.row(name).name
-    except UnknownProvider:  # a grant of what nobody can ask for gives nothing
-        return ProviderName(name)
 
 
 def _limits(row: LimitsRow) -> CallerLimits:

@@ -230,6 +230,22 @@ class TestSites:
         assert not policy(grant(TOKEN)).reaches(CallerName("gone"), "shop")
 
 
+class TestGrantedToAnyone:
+    def test_joins_callers(self) -> None:
+        """What some caller may have of a provider at a site; the blocked may have nothing."""
+        rules = Policy(
+            [
+                CallerRules(name=CallerName("a"), grants=(grant(TOKEN),)),
+                CallerRules(name=CallerName("b"), grants=(grant(SECRET, providers=None),)),
+                CallerRules(name=CallerName("c"), grants=(grant(HANDLE),), is_blocked=True),
+            ]
+        )
+        of_facebook = rules.granted_to_anyone(SHOP, ProviderName("facebook"))
+        assert frozenset({TOKEN, SECRET}) == of_facebook
+        assert frozenset({SECRET}) == rules.granted_to_anyone(SHOP, ProviderName("qq"))
+        assert frozenset() == rules.granted_to_anyone(SiteName("other"), ProviderName("qq"))
+
+
 def identities(*rules: IdentityRule) -> tuple[CallerRules, ...]:
     """Return callers ``c0``, ``c1``, … with one identity each."""
     return tuple(

@@ -153,6 +153,14 @@ class TestCatalogue:
         """A documented alias is accepted, and its row has today's name."""
         assert canonical == BASE.row(alias).name
 
+    @pytest.mark.parametrize(
+        ("name", "canonical"),
+        [("googleplus", "google"), ("orangefrance", "orangefr"), ("qq", "qq"), ("new", "new")],
+    )
+    def test_knows_canonical_names(self, name: str, canonical: str) -> None:
+        """Every alias has its canonical name, with a mapping or without."""
+        assert canonical == BASE.canonical(name)
+
     @pytest.mark.parametrize("name", ["Facebook", "FACEBOOK", " facebook", "", "saml-acme", "x"])
     def test_case_is_exact(self, name: str) -> None:
         """What is not a name is unknown; a SAML name is one only where a site configures it."""
