@@ -3,7 +3,7 @@
 Source: socialize.getSessionInfo, ``encrypt`` and ``encryptAll``; facts.md §1.2, §2 and §10.6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -59,17 +59,19 @@ JUDGED: Final[Mapping[Scope, tuple[str, ...]]] = {
 }
 """What must be sealed. Never the IV: a reply can have one and hold nothing sealed."""
 
-PERHAPS: Final[Mapping[Scope, tuple[str, ...]]] = {
+EXPIRIES: Final[Mapping[Scope, tuple[str, ...]]] = {
     Scope.SECRETS: (),
     Scope.ALL: (
         "tokenExpiration",
         "tokenExpirationUTC",
         "sessionExpiration",
         "sessionExpirationUTC",
-        "providerUID",
     ),
 }
-"""What no document says to be sealed or plain under ``encryptAll``; whether it opens decides."""
+"""Sealed if they look sealed: no form of a plain expiry is base64 of whole blocks."""
+
+AMBIGUOUS: Final = "providerUID"
+"""Under ``encryptAll`` no document says, and a plain one may look sealed: opening it decides."""
 
 
 def unsealed(
@@ -81,23 +83,24 @@ def unsealed(
     sealed unless that is accepted. What fails to open is taken for plain only where Gigya said
     itself that it ignored the switch.
     """
-    judged = {name: reply.fields[name] for name in JUDGED[sealing.scope] if name in reply.fields}
-    sealed = {name: value for name, value in judged.items() if is_sealed(value)}
+    fields, scope = reply.fields, sealing.scope
+    judged = {name: fields[name] for name in JUDGED[scope] if name in fields}
+    sealed = _sealed(judged, JUDGED[scope])
     if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
         raise CameBackPlain
-    opened = (
-        _opened(reply, sealed, sealing, ring, vouching)
-        if _has_sealed(reply, sealed, ring)
-        else None
-    )
-    if opened is None:
-        return reply.fields, None
-    return {**reply.fields, **opened.fields}, opened.slot
+    if not sealed or not _can_be_sealed(reply, ring):
+        return fields, None
+    opened = _opened(reply, sealed | _sealed(fields, EXPIRIES[scope]), sealing, ring, vouching)
+    return ({**fields, **opened.fields}, opened.slot) if opened is not None else (fields, None)
 
 
-def _has_sealed(reply: Reply, sealed: Mapping[str, Secret[str]], ring: KeyRing) -> bool:
+def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, Secret[str]]:
+    return {name: fields[name] for name in names if name in fields and is_sealed(fields[name])}
+
+
+def _can_be_sealed(reply: Reply, ring: KeyRing) -> bool:
     # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
-    return bool(sealed) and (len(ring) > 0 or "IV" in reply.fields)
+    return len(ring) > 0 or "IV" in reply.fields
 
 
 def _opened(
@@ -126,15 +129,11 @@ def _with_the_rest(
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    perhaps = {
-        name: value
-        for name in PERHAPS[scope]
-        if (value := reply.fields.get(name)) is not None and is_sealed(value)
-    }
     iv = reply.fields["IV"].reveal() if "IV" in reply.fields else ""
-    if perhaps:
+    ambiguous = _sealed(reply.fields, (AMBIGUOUS,)) if scope is Scope.ALL else {}
+    if ambiguous:
         try:
-            return ring.decrypt({**sealed, **perhaps}, iv=iv, vouching=vouching)
+            return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
         except Unopened:
-            pass  # what does not open with the secrets' key was not sealed
+            pass  # what does not open with the others was not sealed
     return ring.decrypt(sealed, iv=iv, vouching=vouching)
