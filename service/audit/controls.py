@@ -23,12 +23,14 @@ class Beginning:
     """What an opening record continues, why, after which cut octets, and where in its file.
 
     ``at`` is the number of octets before it in its file, ``None`` where there is no file.
+    ``is_elsewhere``: the cut octets went to an earlier connection, whose reader may have kept them.
     """
 
     previous: Head
     why: str
     torn: bytes = b""
     at: int | None = None
+    is_elsewhere: bool = False
 
 
 def opening(around: Surroundings, beginning: Beginning) -> bytes:
@@ -38,7 +40,7 @@ def opening(around: Surroundings, beginning: Beginning) -> bytes:
         "boot": around.boot,
         "why": beginning.why,
         "previous": None if previous == START else str(previous),
-        "torn": tear(beginning.torn),
+        "torn": tear(beginning.torn, is_elsewhere=beginning.is_elsewhere),
         "at": beginning.at,
         "build": around.build,
         "configuration": around.config_hash(),
@@ -87,11 +89,12 @@ def aggregate(around: Surroundings, counts: Mapping[tuple[str, str], int], since
     return _body(AGGREGATE, around, {"since": timestamp(since), "counts": rows})
 
 
-def tear(torn: bytes) -> dict[str, Any] | None:
+def tear(torn: bytes, *, is_elsewhere: bool = False) -> dict[str, Any] | None:
     """Return how a record tells of a line that was cut by a failure before it."""
     if not torn:
         return None
-    return {"octets": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    told = {"octets": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    return told | {"elsewhere": True} if is_elsewhere else told
 
 
 def _body(kind: str, around: Surroundings, members: Mapping[str, Any]) -> bytes:

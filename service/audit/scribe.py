@@ -87,8 +87,13 @@ class Scribe:
         self._is_open = True
         self._take_up(arrival)
         if self._is_fresh:
-            torn = self._torn()
-            beginning = Beginning(previous=self._last, why=why, torn=torn, at=arrival.at)
+            beginning = Beginning(
+                previous=self._last,
+                why=why,
+                torn=self._torn(),
+                at=arrival.at,
+                is_elsewhere=arrival.loose is None,
+            )
             self._add(controls.opening(self._around, beginning))
 
     def _take_up(self, arrival: Arrival) -> None:

@@ -33,6 +33,7 @@ class Verifier:
         self._tears: list[Tear] = []
         self._last_line: Line | None = None
         self._is_first = True
+        self._later: str | None = None
         self.chains: dict[str, ChainState] = {}
         """What was read, by the chain's name."""
         self.records = 0
@@ -54,11 +55,15 @@ class Verifier:
             self.accuse(line.where, f"record {link.sequence} needs audit key {link.key_id}")
         self._place(link, line, key)
         self._is_first = False
+        if self._later not in {None, link.chain}:
+            self._later = None
+            self.accuse(line.where, f"chain {link.chain} is in a file of another chain")
 
     def end_of_file(self) -> None:
         """Judge a line that the end of a file cuts."""
         line, lump = self._last_line, self._lump
         self._last_line, self._lump, self._is_first = None, None, True
+        self._later = None
         if line is None or line.is_whole:
             self._lump = lump
             self._set_aside()
@@ -112,7 +117,7 @@ class Verifier:
             return
         if previous != START:
             self._begin_later(link, line)
-        self._explain(link)
+        self._explain(link, line.where)
 
     def _begin_later(self, link: Link, line: Line) -> None:
         """Take up a chain whose earlier files are not given; where it can, say they should be."""
@@ -124,6 +129,7 @@ class Verifier:
             said = f"chain {link.chain} begins at record {link.sequence} in the middle of a file"
             self.accuse(line.where, said)
         else:
+            self._later = link.chain
             said = f"chain {link.chain} begins at record {link.sequence}; earlier files not given"
             self._note(line.where, said)
 
@@ -142,7 +148,7 @@ class Verifier:
             self.accuse(line.where, f"record {link.sequence} is changed")
 
     def _note_control(self, link: Link, line: Line, state: ChainState) -> None:
-        self._explain(link)
+        self._explain(link, line.where)
         members = orjson.loads(link.signed)
         if link.kind == controls.GAP:
             span = f"{members['from']} to {members['to']}"
@@ -152,7 +158,7 @@ class Verifier:
             said = f"chain {state.name} was not closed before record {link.sequence}: killed"
             self._note(line.where, said)
 
-    def _explain(self, link: Link) -> None:
+    def _explain(self, link: Link, where: str) -> None:
         """Let a record's word on a torn line explain it, if it is the chain's next record."""
         torn = orjson.loads(link.signed).get("torn")
         if torn is None:
@@ -163,6 +169,8 @@ class Verifier:
                 self._tears.remove(tear)
                 self._note(tear.where, f"a torn line, told by record {link.sequence}")
                 return
+        if "elsewhere" not in torn:
+            self.accuse(where, f"the torn line of which record {link.sequence} tells is missing")
 
     def _gather(self, line: Line) -> None:
         if self._lump is None:

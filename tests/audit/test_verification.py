@@ -35,8 +35,8 @@ def real_log(seed: int) -> tuple[list[bytes], list[Head]]:
         files.room = None
         if report.fault is not None:
             writer.inscribe([Gap(len(bodies) - report.landed, 0.0, report.fault)])
-        if event == "cut":
-            text = files.files[PATH][1]
+        text = files.files[PATH][1]
+        if event == "cut" and len(text) > 500:
             del text[len(text) - dice.randrange(1, 60) :]
         if event in {"restart", "cut"}:
             writer = Scribe(File(FileRules(path=PATH), files), around)
