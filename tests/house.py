@@ -102,7 +102,7 @@ def configuration(gigya: Seeded, directory: Path) -> dict[str, Any]:
                     "name": "file",
                     "type": "file",
                     "path": str(directory / AUDIT_FILE),
-                    "deadline": 10,
+                    "deadline": 5,
                 }
             ],
         },
