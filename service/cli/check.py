@@ -62,9 +62,9 @@ def add_parser(
     parser.set_defaults(run=partial(run, ask=ask))
 
 
-def run(args: argparse.Namespace, *, ask: Ask | None = None) -> int:
+def run(args: argparse.Namespace, *, ask: Ask | None = None, now: datetime | None = None) -> int:
     """Print what there is to say, and return the exit status."""
-    loaded, faults, advice = _judged(args)
+    loaded, faults, advice = _judged(args, now or datetime.now(UTC))
     if args.live is not None and loaded is not None:
         faults = tuple(_misasked(args, loaded, ask))
     _print(args, loaded, faults, advice)
@@ -84,7 +84,7 @@ def read_file(path: str) -> bytes:
 
 
 def _judged(
-    args: argparse.Namespace,
+    args: argparse.Namespace, now: datetime
 ) -> tuple[Loaded | None, tuple[Fault, ...], tuple[Advice, ...]]:
     try:
         text = read_file(args.config)
@@ -92,7 +92,7 @@ def _judged(
         return None, (Fault(path=(), message="cannot be read"),), ()
     reader = None if args.without_files else read_file
     try:
-        loaded = load(text, read_file=reader, now=datetime.now(UTC))
+        loaded = load(text, read_file=reader, now=now)
     except Faults as found:
         return None, found.faults, found.advice
     return loaded, (), loaded.advice

@@ -14,7 +14,7 @@ _PLAIN_KEY: Final = re.compile(r"(--)?[A-Za-z][A-Za-z0-9_.-]{0,39}")
 WHOLE_FILE: Final = "configuration"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Finding:
     """One sentence about one place; ``line`` (from 1) is where it stands in the text, if known."""
 
@@ -24,6 +24,9 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{shown(self.path)}: {self.message}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self})"  # a path may hold what was pasted as a key
 
 
 class Fault(Finding):

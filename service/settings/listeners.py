@@ -54,9 +54,9 @@ class Listeners(Section):
     """Both ports."""
 
     api: Api = Api()
-    """The port that callers use."""
+    """Where callers ask."""
     management: Management = Management()
-    """The port for health and metrics."""
+    """Where the platform asks."""
 
 
 class Shutdown(Section):

@@ -30,7 +30,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Limits], str]]] = {
     "finite_number": lambda _: "must be a finite number",
     "bool_type": lambda _: "must be true or false",
     "model_type": lambda _: _MAPPING,
-    "mapping_type": lambda _: _MAPPING,
+    "dict_type": lambda _: _MAPPING,
     "tuple_type": lambda _: _LIST,
     "literal_error": lambda limits: f"must be {limits['expected']}",
     "greater_than": lambda limits: f"must be more than {_plain(limits['gt'])}",
@@ -42,6 +42,10 @@ _MESSAGES: Final[Mapping[str, Callable[[Limits], str]]] = {
     "union_tag_not_found": lambda _: MISSING,
 }
 """By pydantic's type of error; limits come from the shapes and are ours, not the file's."""
+
+
+def _otherwise(_: Limits) -> str:
+    return "is not what it must be"  # a type of error that a newer pydantic has
 
 
 def faults_of(error: ValidationError, data: Any, shape: type[BaseModel]) -> list[Fault]:
@@ -64,7 +68,11 @@ def _is_echo(detail: Any, data: Any) -> bool:
 
 def _faults(kind: str, detail: Any, data: Any, shape: type[BaseModel]) -> Iterator[Fault]:
     path = _path(detail["loc"], data)
-    message = str(detail["msg"]) if kind == OURS else _MESSAGES[kind](detail.get("ctx", {}))
+    message = (
+        str(detail["msg"])
+        if kind == OURS
+        else _MESSAGES.get(kind, _otherwise)(detail.get("ctx", {}))
+    )
     if kind == "extra_forbidden":
         message += suggestion(str(path[-1]), _keys_at(shape, detail["loc"][:-1]))
     if kind in _TAGGED and isinstance(_at(data, path), dict):

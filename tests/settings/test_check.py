@@ -1,0 +1,135 @@
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from service.cli import check, schema
+from service.cli.check import Ask, LiveReport, Question
+from service.settings.load import Loaded
+from service.settings.published import json_schema
+from tests.settings.samples import GOOD, NOW, good_files, spoiled
+
+Capture = pytest.CaptureFixture[str]
+
+
+def run(*words: str | Path, ask: Ask | None = None) -> int:
+    """Return the exit status of a command line."""
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers()
+    check.add_parser(subparsers, ask=ask)
+    schema.add_parser(subparsers)
+    args = parser.parse_args(list(map(str, words)))
+    return check.run(args, ask=ask, now=NOW) if words[0] == "check" else schema.run(args)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Write a good configuration and its files."""
+    text = GOOD
+    for name, octets in good_files().items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(octets)
+        text = text.replace(name, str(path))
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+class TestCheck:
+    def test_a_good_configuration_passes(self, config: Path, capsys: Capture) -> None:
+        """Without faults the status is 0, and what is perhaps not meant is told as a warning."""
+        assert 0 == run("check", "--config", config)
+        told = capsys.readouterr()
+        simulator = "sites.staging.simulator: is not Gigya: for tests and staging only"
+        assert f"warning: {simulator}\n" == told.out
+        assert told.err.startswith("0 faults, 1 warnings, hash ")
+
+    def test_faults_are_told_on_standard_output(self, config: Path, capsys: Capture) -> None:
+        """Every fault is a line of its own, and the status is 78."""
+        text = config.read_text(encoding="utf-8")
+        edits = (("naming: documented", "naming: guess"), ("drain: 25", "drain: x"))
+        config.write_text(spoiled(*edits, text=text), encoding="utf-8")
+        (config.parent / "secrets/token").unlink()
+        assert 78 == run("check", "--config", config)
+        assert [
+            "shutdown.drain: must be a number",
+            "sites.shop.naming: must be 'reply' or 'documented'",
+            "authentication.3.token_file: names a file that does not exist",
+        ] == capsys.readouterr().out.splitlines()[:3]
+
+    def test_files_can_be_left_alone(self, tmp_path: Path, capsys: Capture) -> None:
+        """Without files the rest is checked, and it is said that they were not read."""
+        path = tmp_path / "config.yaml"
+        path.write_text(GOOD, encoding="utf-8")
+        assert 0 == run("check", "--config", path, "--without-files")
+        assert "files not read" in capsys.readouterr().err
+
+    def test_machines_get_json(self, config: Path, capsys: Capture) -> None:
+        """With --json standard output is one document, with lines and the hash."""
+        assert 0 == run("check", "--config", config, "--json")
+        told = json.loads(capsys.readouterr().out)
+        assert {"faults", "warnings", "hash"} == set(told)
+        assert [] == told["faults"]
+        assert [("sites.staging.simulator", 31)] == [
+            (each["path"], each["line"]) for each in told["warnings"]
+        ]
+
+    def test_faults_in_json(self, tmp_path: Path, capsys: Capture) -> None:
+        """A configuration that cannot be read is a fault like any other."""
+        assert 78 == run("check", "--config", tmp_path / "none", "--json")
+        assert {
+            "faults": [{"path": "configuration", "message": "cannot be read", "line": None}],
+            "warnings": [],
+            "hash": None,
+        } == json.loads(capsys.readouterr().out)
+
+
+class TestLive:
+    @pytest.mark.parametrize(("is_fine", "status"), [(True, 0), (False, 1)])
+    def test_gigya_is_asked_once(
+        self, config: Path, capsys: Capture, *, is_fine: bool, status: int
+    ) -> None:
+        """What Gigya's answer looks like is told, and whether it is as it should be."""
+        asked: list[Question] = []
+
+        def ask(loaded: Loaded, question: Question) -> LiveReport:
+            assert loaded.materials
+            asked.append(question)
+            return LiveReport(lines=("slot 0 decrypts",), is_fine=is_fine)
+
+        words = ("--live", "shop", "--uid", "u-1", "--provider", "facebook")
+        assert status == run("check", "--config", config, *words, ask=ask)
+        assert [Question(site="shop", provider="facebook", uid="u-1")] == asked
+        assert "u-1" not in repr(asked)
+        assert capsys.readouterr().out.endswith("\nslot 0 decrypts\n")
+
+    def test_a_question_must_be_whole(self, config: Path, capsys: Capture) -> None:
+        """A question that cannot be asked is refused with everything that is wrong with it."""
+        assert 78 == run("check", "--config", config, "--live", "shpo", "--without-files")
+        assert [
+            "--live: names no site",
+            "--live: cannot be had here",
+            "--uid: is missing",
+            "--provider: is missing",
+            "--without-files: cannot be used with --live",
+        ] == capsys.readouterr().out.splitlines()[:5]
+
+    def test_nobody_is_asked_about_faults(self, tmp_path: Path) -> None:
+        """A configuration with faults is not taken to Gigya."""
+
+        def ask(loaded: Loaded, question: Question) -> LiveReport:
+            raise AssertionError((loaded, question))
+
+        path = tmp_path / "config.yaml"
+        path.write_text("version: 1\n", encoding="utf-8")
+        words = ("--live", "shop", "--uid", "u-1", "--provider", "facebook")
+        assert 78 == run("check", "--config", path, *words, ask=ask)
+
+
+class TestSchema:
+    def test_the_schema_is_printed(self, capsys: Capture) -> None:
+        """The published schema is the command's output, as JSON."""
+        assert 0 == run("schema")
+        assert json_schema() == json.loads(capsys.readouterr().out)
