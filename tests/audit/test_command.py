@@ -1,0 +1,264 @@
+import argparse
+import gzip
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from service.audit import controls
+from service.audit.files import File, FileRules
+from service.audit.filesystem import Disk
+from service.audit.fingerprints import AuditKey, new_key
+from service.audit.record import Entry, canonical, describe
+from service.audit.scribe import Scribe
+from service.cli import audit
+from service.model import Uid
+from service.secret import Secret
+from tests.audit.fakes import KEY, OLD_KEY, about_to_release, surroundings
+from tests.virtual_time import EPOCH
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    """Write the key of the fakes into a file."""
+    path = tmp_path / "key"
+    path.write_bytes(new_key(lambda count: bytes(range(count))))
+    return str(path)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Write a log with one release, one withdrawn, and one refusal."""
+    path = tmp_path / "audit.jsonl"
+    around = surroundings()
+    writer = Scribe(File(FileRules(path=str(path)), Disk()), around)
+    writer.inscribe([body(about_to_release(Entry(audit_id="1" * 32, opened_at=EPOCH)))])
+    writer.inscribe([body(about_to_release(Entry(audit_id="2" * 32, opened_at=EPOCH)))])
+    writer.inscribe([controls.withdrawal(around, "2" * 32, "cancelled")])
+    refused = about_to_release(Entry(audit_id="3" * 32, opened_at=EPOCH))
+    refused.outcome = "access-denied"
+    writer.inscribe([body(refused), controls.closing(around)])
+    writer.close()
+    return path
+
+
+def body(entry: Entry) -> bytes:
+    return canonical(describe(entry, KEY, now=EPOCH, monotonic=0.0))
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def call(*arguments: str, given: str = "") -> int:
+    """Run the command with ``given`` on standard input."""
+    parser = argparse.ArgumentParser()
+    audit.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["audit", *arguments])
+    before = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(given.encode()))
+    try:
+        return audit.run(args)
+    finally:
+        sys.stdin = before
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> Sequence[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+class TestVerify:
+    def test_intact(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """An intact log exits 0 and tells its head, to be compared with the exported one."""
+        assert 0 == call("verify", "--key-file", key_file, str(log))
+        assert "intact: 6 records in 1 chains" == said(capsys)[-1]
+
+    def test_tampered(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A changed log exits 1 and names the place."""
+        log.write_bytes(log.read_bytes().replace(b"10.0.0.7", b"10.0.0.8", 1))
+        assert 1 == call("verify", "--key-file", key_file, str(log))
+        assert f"TAMPERED: {log}:2: record 2 is changed" in said(capsys)
+
+    def test_expect(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A head as verify tells it can be expected; without its record the log is cut."""
+        call("verify", "--key-file", key_file, str(log))
+        head = next(line for line in said(capsys) if "head" in line).split()[-1]
+        options = ("--key-file", key_file, "--expect", head)
+        assert 0 == call("verify", *options, str(log))
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+        assert 1 == call("verify", *options, str(log))
+
+    def test_gzip_from_standard_input(self, key_file: str, log: Path) -> None:
+        """Compressed records are read from standard input."""
+        before = sys.stdin
+        sys.stdin = io.TextIOWrapper(io.BytesIO(gzip.compress(log.read_bytes())))
+        parser = argparse.ArgumentParser()
+        audit.add_parser(parser.add_subparsers())
+        try:
+            code = audit.run(parser.parse_args(["audit", "verify", "--key-file", key_file, "-"]))
+        finally:
+            sys.stdin = before
+        assert 0 == code
+
+    def test_cut_gzip(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A compressed file that is cut is not intact."""
+        log.write_bytes(gzip.compress(log.read_bytes())[:-9])
+        assert 1 == call("verify", "--key-file", key_file, str(log))
+        assert f"TAMPERED: {log}: the compressed data is cut short" in said(capsys)
+
+    def test_many_findings(
+        self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Beyond a hundred findings are counted only."""
+        line = log.read_bytes().splitlines(keepends=True)[1]
+        log.write_bytes(log.read_bytes() + line * 200)
+        assert 1 == call("verify", "--key-file", key_file, str(log))
+        assert "… and 100 more" in said(capsys)
+
+
+class TestWhoGot:
+    def test_found(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It says who got a token, when, under which rule, and which of it was taken back."""
+        code = call("who-got", "--key-file", key_file, str(log), given="sentinel-token\n")
+        lines = said(capsys)
+        user = KEY.of_uid(Uid("sentinel-uid"))
+        assert 1 == code
+        assert 3 == len(lines)
+        assert (
+            "2027-01-15T08:00:00.000000Z crm-sync (cluster crm/sync-worker, pod p) from 10.0.0.7"
+            " got access_token of facebook at shop;"
+            f" user {user}, rule crm-sync[0], audit {'1' * 32}"
+        ) == lines[0]
+        withdrawn = f"release {'2' * 32} was withdrawn (cancelled)"
+        assert f"2027-01-15T08:00:00.000000Z {withdrawn}" == lines[2]
+
+    def test_nobody(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A token that nobody got exits 0 and prints nothing."""
+        assert 0 == call("who-got", "--key-file", key_file, str(log), given="other\n")
+        assert [] == said(capsys)
+
+    def test_json(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Whole records can be had."""
+        call("who-got", "--json", "--key-file", key_file, str(log), given="sentinel-token\n")
+        assert said(capsys)[0].startswith('{"seq":2,')
+
+    def test_old_key(self, key_file: str, log: Path, tmp_path: Path) -> None:
+        """Records of an older key are found with the older key's file."""
+        newer = tmp_path / "newer"
+        newer.write_bytes(new_key(lambda count: bytes(range(1, count + 1))))
+        assert OLD_KEY.id == AuditKey.from_file(newer.read_bytes()).id
+        keys = ("--key-file", str(newer), "--key-file", key_file)
+        assert 1 == call("who-got", *keys, str(log), given="sentinel-token")
+
+    def test_input_is_one_thing(self, key_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Standard input cannot be the token and the records."""
+        assert 2 == call("who-got", "--key-file", key_file, "-", given="sentinel-token")
+        assert "both the value and a file" in capsys.readouterr().err
+
+
+class TestOthers:
+    def test_hash(self, key_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A value's fingerprints are those that stand in records."""
+        call("hash", "--key-file", key_file, given="sentinel-token\n")
+        call("hash", "--uid", "--key-file", key_file, given="sentinel-uid\n")
+        expected = [KEY.of_token(Secret("sentinel-token")), KEY.of_uid(Uid("sentinel-uid"))]
+        assert expected == said(capsys)
+
+    @pytest.mark.parametrize(
+        ("conditions", "count"),
+        [
+            ((), 6),
+            (("--outcome", "released"), 2),
+            (("--caller", "crm-sync"), 3),
+            (("--provider", "google"), 0),
+            (("--site", "shop"), 3),
+            (("--kind", "open"), 1),
+            (("--audit-id", "2" * 32), 2),
+            (("--user", KEY.of_uid(Uid("sentinel-uid"))), 3),
+            (("--since", "2027-01-15T08:00"), 6),
+            (("--until", "2027-01-15T09:00:00+01:00"), 0),
+        ],
+    )
+    def test_show(
+        self,
+        conditions: tuple[str, ...],
+        count: int,
+        log: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Records are shown that meet each condition."""
+        assert 0 == call("show", *conditions, str(log))
+        assert count == len(said(capsys))
+
+    def test_show_by_uid(
+        self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A UID is read from standard input, never from the command line."""
+        call("show", "--uid", "--key-file", key_file, str(log), given="sentinel-uid\n")
+        assert 3 == len(said(capsys))
+
+    def test_terminal_is_safe(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What would steer a terminal is shown, not sent."""
+        (tmp_path / "log").write_bytes(b'{"kind":"request","peer":"\xc2\x9b31m"}\n')
+        call("show", str(tmp_path / "log"))
+        assert ['{"kind":"request","peer":"\\u009b31m"}'] == said(capsys)
+
+    def test_new_key(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A new key is another each time, and can be used."""
+        assert 0 == call("key", "new") == call("key", "new")
+        one, other = said(capsys)
+        assert AuditKey.from_file(one.encode()).id != AuditKey.from_file(other.encode()).id
+
+
+class TestMisuse:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("verify", "KEY", "missing"),
+            ("verify", "--key-file", "missing", "LOG"),
+            ("verify", "LOG"),
+            ("verify", "KEY", "--expect", "x", "LOG"),
+            ("hash", "KEY"),
+            ("verify", "--key-file", "LOG", "LOG"),
+            ("show", "DIRECTORY"),
+        ],
+        ids=" ".join,
+    )
+    def test_exits_2(
+        self, arguments: tuple[str, ...], key_file: str, log: Path, tmp_path: Path
+    ) -> None:
+        """What cannot be done is said on standard error, with status 2."""
+        known = {"KEY": f"--key-file={key_file}", "LOG": str(log), "DIRECTORY": str(tmp_path)}
+        assert 2 == call(*(known.get(a, a) for a in arguments))
+
+    def test_reader_goes_away(self, log: Path) -> None:
+        """A pipe that is closed, as by head, is no error."""
+
+        class Closed(io.StringIO):
+            def write(self, _: str) -> int:
+                raise BrokenPipeError
+
+        before, sys.stdout = sys.stdout, Closed()
+        try:
+            code = call("show", str(log))
+            sys.stdout.close()
+        finally:
+            sys.stdout = before
+        assert 0 == code
+
+    def test_progress(self, log: Path, key_file: str) -> None:
+        """On a terminal a bar is drawn and taken away again."""
+        log.write_bytes(log.read_bytes() * 2000)
+        before, sys.stderr = sys.stderr, Terminal()
+        try:
+            call("verify", "--key-file", key_file, str(log))
+            drawn = sys.stderr.getvalue()
+        finally:
+            sys.stderr = before
+        assert "%" in drawn
+        assert drawn.endswith("\r\x1b[K")

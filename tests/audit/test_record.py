@@ -1,0 +1,254 @@
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Final
+
+import jsonschema
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.audit import controls
+from service.audit.chain import Head
+from service.audit.controls import Beginning
+from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring, new_key
+from service.audit.record import Entry, canonical, describe
+from service.model import Caller, CallerName, Exchange, Field, Identity, ProviderName, SiteName, Uid
+from service.secret import Secret
+from tests.audit.fakes import KEY, KEYS, OLD_KEY, about_to_release, surroundings
+from tests.audit.streams import chained
+from tests.virtual_time import EPOCH
+
+SCHEMA: Final = json.loads((files("service.audit") / "record.schema.json").read_text("utf-8"))
+VALIDATOR: Final = jsonschema.Draft202012Validator(SCHEMA)
+AUDIT_ID: Final = "a" * 32
+
+
+def entry(**facts: Any) -> Entry:
+    return Entry(audit_id=AUDIT_ID, opened_at=EPOCH, started=1.0, **facts)
+
+
+def described(made: Entry) -> dict[str, Any]:
+    return describe(made, KEY, now=EPOCH + 0.25, monotonic=1.25)
+
+
+def on_line(record: Mapping[str, Any]) -> Any:
+    return orjson.loads(chained([canonical(record)]))
+
+
+class TestDescribe:
+    def test_least(self) -> None:
+        """A request about which nothing became known is an internal error at a time."""
+        expected = {
+            "kind": "request",
+            "time": "2027-01-15T08:00:00.250000Z",
+            "audit_id": AUDIT_ID,
+            "received_at": "2027-01-15T08:00:00.000000Z",
+            "outcome": "internal-error",
+            "milliseconds": 250.0,
+        }
+        assert expected == described(entry())
+
+    def test_most(self) -> None:
+        """Everything that is known of a release stands in its record, under these names."""
+        moment = datetime(2027, 1, 31, tzinfo=UTC)
+        made = about_to_release(entry())
+        made.caller = Caller(
+            name=CallerName("crm-sync"),
+            identity=Identity(via="cluster", subject="crm/sync-worker"),
+            namespace="crm",
+            pod="sync-1",
+            credential_expires_at=moment,
+        )
+        made.method, made.route, made.trace_id = "POST", "/v1/provider-tokens", "f" * 32
+        made.asked = ("authToken",)
+        made.withheld = (Field.TOKEN_SECRET,)
+        made.would_deny, made.reason = True, "granted"
+        made.exchange = Exchange(
+            error_code=0, call_id="c1", attempts=2, milliseconds=51.23456, key_slot=0
+        )
+        made.token_expires_at = moment
+        made.build, made.config_hash = "1.0", "c0ffee"
+        expected = {
+            "kind": "request",
+            "time": "2027-01-15T08:00:00.250000Z",
+            "audit_id": AUDIT_ID,
+            "trace_id": "f" * 32,
+            "received_at": "2027-01-15T08:00:00.000000Z",
+            "peer": "10.0.0.7",
+            "method": "POST",
+            "route": "/v1/provider-tokens",
+            "caller": {
+                "name": "crm-sync",
+                "authentication": "cluster",
+                "subject": "crm/sync-worker",
+                "namespace": "crm",
+                "pod": "sync-1",
+                "credential_expires_at": "2027-01-31T00:00:00.000000Z",
+            },
+            "site": "shop",
+            "provider": "facebook",
+            "user": KEY.of_uid(Uid("sentinel-uid")),
+            "asked": ("authToken",),
+            "released": ("authToken",),
+            "withheld": ("tokenSecret",),
+            "names_released": ("access_token",),
+            "tokens": {"access_token": KEY.of_token(Secret("sentinel-token"))},
+            "decision": "allow",
+            "rule": "crm-sync[0]",
+            "reason": "granted",
+            "would_deny": True,
+            "outcome": "released",
+            "upstream": {
+                "error_code": 0,
+                "call_id": "c1",
+                "attempts": 2,
+                "milliseconds": 51.235,
+                "cached": False,
+            },
+            "key_slot": 0,
+            "token_expires_at": "2027-01-31T00:00:00.000000Z",
+            "status": 200,
+            "milliseconds": 250.0,
+            "build": "1.0",
+            "configuration": "c0ffee",
+        }
+        assert expected == described(made)
+        assert list(expected) == list(described(made))
+
+    def test_no_sentinel(self) -> None:
+        """Neither UID nor token stands in the record."""
+        assert b"sentinel" not in canonical(described(about_to_release(entry())))
+
+    def test_entry_shows_no_secret(self) -> None:
+        """Not even the entry's repr shows UID or token."""
+        assert "sentinel" not in repr(about_to_release(entry()))
+
+
+NAMES: Final = st.text(st.characters(codec="utf-8"), max_size=40)
+FIELDS: Final = st.lists(st.sampled_from(Field), unique=True).map(tuple)
+MOMENTS: Final = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2))  # noqa: DTZ001  # hypothesis wants it naive
+SLUGS: Final = st.from_regex(r"[a-z]{1,9}(-[a-z]{1,9}){0,2}", fullmatch=True)
+CALLERS: Final = st.builds(
+    Caller,
+    name=NAMES.map(CallerName),
+    identity=st.builds(Identity, via=NAMES, subject=NAMES),
+    namespace=st.none() | NAMES,
+    pod=st.none() | NAMES,
+    credential_expires_at=st.none() | MOMENTS,
+)
+EXCHANGES: Final = st.builds(
+    Exchange,
+    error_code=st.none() | st.integers(0, 10**6),
+    call_id=st.none() | NAMES,
+    attempts=st.integers(0, 9),
+    milliseconds=st.floats(0, 10**6),
+    cached=st.booleans(),
+    key_slot=st.none() | st.integers(0, 3),
+)
+ENTRIES: Final = st.builds(
+    Entry,
+    audit_id=st.just(AUDIT_ID),
+    opened_at=st.just(EPOCH),
+    route=st.none() | NAMES,
+    method=st.none() | NAMES,
+    peer=st.none() | NAMES,
+    trace_id=st.none() | st.just("f" * 32),
+    caller=st.none() | CALLERS,
+    site=st.none() | NAMES.map(SiteName),
+    provider=st.none() | NAMES.map(ProviderName),
+    uid=st.none() | st.text().map(lambda text: Uid("sentinel-uid" + text)),
+    asked=st.lists(NAMES).map(tuple),
+    released=FIELDS,
+    withheld=FIELDS,
+    names_released=st.lists(NAMES).map(tuple),
+    tokens=st.dictionaries(
+        NAMES, st.text().map(lambda t: Secret("sentinel-token" + t)) | st.just(3)
+    ),
+    decision=st.sampled_from(["allow", "deny", None]),
+    rule=st.none() | NAMES,
+    reason=st.none() | SLUGS,
+    would_deny=st.none() | st.booleans(),
+    outcome=SLUGS,
+    exchange=st.none() | EXCHANGES,
+    token_expires_at=st.none() | MOMENTS,
+    status=st.none() | st.integers(100, 599),
+)
+
+
+class TestSchema:
+    def test_is_a_schema(self) -> None:
+        """The published schema is one itself."""
+        jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+    @settings(max_examples=150)
+    @given(ENTRIES)
+    def test_every_request(self, made: Entry) -> None:
+        """Whatever an entry holds, its record is as published and holds no secret."""
+        line = chained([canonical(described(made))])
+        VALIDATOR.validate(orjson.loads(line))
+        assert b"sentinel" not in line
+
+    def test_every_control_record(self) -> None:
+        """The records that the audit writes about itself are as published."""
+        around, head = surroundings(), Head(3, f"{KEY.id}:{'0' * 64}")
+        beginning = Beginning(previous=head, why="start", torn=b'{"se', at=300, is_elsewhere=True)
+        bodies = [
+            controls.opening(around, beginning),
+            controls.checkpoint(around, "time"),
+            controls.checkpoint(around, "no-space", b"torn"),
+            controls.rotation(around, "size", "audit.jsonl.1"),
+            controls.closing(around),
+            controls.gap(around, (3, 5), EPOCH, "late", b""),
+            controls.withdrawal(around, AUDIT_ID, "cancelled"),
+            controls.aggregate(around, {("rate-limited", "per-peer"): 7}, EPOCH),
+        ]
+        for line in chained(bodies).splitlines():
+            VALIDATOR.validate(orjson.loads(line))
+
+    def test_allow_list(self) -> None:
+        """A member that the schema does not name is refused."""
+        record = on_line(described(entry()) | {"token": "x"})
+        with pytest.raises(jsonschema.ValidationError):
+            VALIDATOR.validate(record)
+
+
+class TestAuditKey:
+    def test_from_file(self) -> None:
+        """A new key's file can be read; a newline at its end does not matter."""
+        content = new_key(lambda count: bytes(range(count)))
+        assert KEY.id == AuditKey.from_file(content).id == AuditKey.from_file(content.strip()).id
+
+    @pytest.mark.parametrize("content", [b"", b"\n", b"c2hvcnQ=", b"not base64!", b"\xff" * 40])
+    def test_bad_file(self, content: bytes) -> None:
+        """What holds no key is refused in words that quote nothing."""
+        with pytest.raises(BadAuditKey) as caught:
+            AuditKey.from_file(content)
+        assert "not base64" in str(caught.value) or "fewer than 32" in str(caught.value)
+        assert None is caught.value.__context__
+
+    def test_form(self) -> None:
+        """A fingerprint is the key's id and 32 hex digits."""
+        key_id, _, digest = KEY.of_uid(Uid("u")).partition(":")
+        assert (KEY.id, 32) == (key_id, len(digest))
+        assert set(digest) <= set("0123456789abcdef")
+
+    def test_apart(self) -> None:
+        """A UID and a token of the same text have different fingerprints, as have two keys."""
+        found = {KEY.of_uid(Uid("x")), KEY.of_token(Secret("x")), OLD_KEY.of_uid(Uid("x"))}
+        assert 3 == len(found)
+
+    def test_shows_nothing(self) -> None:
+        """A key shows its id alone and cannot be pickled."""
+        assert f"AuditKey({KEY.id})" == repr(KEY)
+        with pytest.raises(TypeError):
+            KEY.__reduce__()
+
+    def test_ring(self) -> None:
+        """The newest key writes, all are found, and there is at least one."""
+        ring = Keyring((OLD_KEY, KEY))
+        assert (OLD_KEY, KEY, None) == (ring.newest, ring.find(KEY.id), KEYS.find("0" * 8))
+        with pytest.raises(BadAuditKey):
+            Keyring(())
