@@ -1,5 +1,6 @@
 """What a 200 looks like; the one place where provider tokens are revealed to a caller."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -41,8 +42,13 @@ def release_answer(release: Release, request: TokenRequest, audit_id: str) -> Js
     }
     present = {name: value for name, value in members.items() if value is not None}
     if request.has_context:
-        present["context"] = request.context  # may itself be null: handed back as it came
+        present["context"] = _as_it_came(request.context)  # may itself be null
     return JsonAnswer(present)
+
+
+def _as_it_came(context: Any) -> orjson.Fragment:
+    # orjson's integers end at 64 bits; a caller's need not.
+    return orjson.Fragment(json.dumps(context, ensure_ascii=False, separators=(",", ":")))
 
 
 def _plain(value: Secret[str] | int | None) -> str | int | None:
