@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from service.audit.fingerprints import AuditKey
-from service.model import Caller, Exchange, Field, ProviderName, SiteName, Uid
+from service.model import Caller, Exchange, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
 
 RELEASED: Final = "released"
@@ -30,7 +30,8 @@ class Entry:
     Its outcome is "internal-error" until proved otherwise. ``route`` is a route's template,
     ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid`` and
     ``tokens`` are fingerprinted at the commit and then dropped. ``opened_at`` is UNIX seconds,
-    ``started`` monotonic seconds. ``is_counted``: one of a flood, told as a count (no release).
+    ``started`` monotonic seconds. ``identity`` was proved and is no caller's. ``is_counted``: one
+    of a flood, told as a count (no release).
     """
 
     audit_id: str
@@ -41,6 +42,7 @@ class Entry:
     peer: str | None = None
     trace_id: str | None = None
     caller: Caller | None = None
+    identity: Identity | None = None
     site: SiteName | None = None
     provider: ProviderName | None = None
     uid: Uid | None = field(default=None, repr=False)
@@ -94,6 +96,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "method": entry.method,
         "route": entry.route,
         "caller": entry.caller and _caller(entry.caller),
+        "identity": entry.identity and _identity(entry.identity),
         "site": entry.site,
         "provider": entry.provider,
         "user": None if entry.uid is None else key.of_uid(entry.uid),
@@ -136,13 +139,16 @@ def _caller(caller: Caller) -> dict[str, Any]:
     expires = caller.credential_expires_at
     members = {
         "name": caller.name,
-        "authentication": caller.identity.via,
-        "subject": caller.identity.subject,
+        **_identity(caller.identity),
         "namespace": caller.namespace,
         "pod": caller.pod,
         "credential_expires_at": expires and _moment(expires),
     }
     return _present(members)
+
+
+def _identity(identity: Identity) -> dict[str, str]:
+    return {"authentication": identity.via, "subject": identity.subject}
 
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Entrance:
         try:
             caller = await identify(self._methods, _presented(scope), self._policy.value, deadline)
         except Unauthenticated as error:
+            entry.identity = error.identity
             entry.is_counted = not self._floods.failed(entry.peer)
             self._judged(error.identity.via if error.identity else NOBODY, BAD)
             raise

@@ -118,6 +118,12 @@ class TestDescribe:
         assert expected == described(made)
         assert list(expected) == list(described(made))
 
+    def test_identity(self) -> None:
+        """An identity that was proved and is no caller's stands there by way and subject."""
+        made = entry(identity=Identity(via="cluster", subject="crm/sync-worker"))
+        expected = {"authentication": "cluster", "subject": "crm/sync-worker"}
+        assert expected == described(made)["identity"]
+
     def test_no_sentinel(self) -> None:
         """Neither UID nor token stands in the record."""
         assert b"sentinel" not in canonical(described(about_to_release(entry())))
@@ -157,6 +163,7 @@ ENTRIES: Final = st.builds(
     peer=st.none() | NAMES,
     trace_id=st.none() | st.just("f" * 32),
     caller=st.none() | CALLERS,
+    identity=st.none() | st.builds(Identity, via=NAMES, subject=NAMES),
     site=st.none() | NAMES.map(SiteName),
     provider=st.none() | NAMES.map(ProviderName),
     uid=st.none() | st.text().map(lambda text: Uid("sentinel-uid" + text)),
