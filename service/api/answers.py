@@ -40,7 +40,7 @@ def release_answer(release: Release, request: TokenRequest, audit_id: str) -> Js
         "gigya_call_id": exchange.call_id,
         "audit_id": audit_id,
     }
-    present = {name: value for name, value in members.items() if value is not None}
+    present: dict[str, Any] = {name: value for name, value in members.items() if value is not None}
     if request.has_context:
         present["context"] = _as_it_came(request.context)  # may itself be null
     return JsonAnswer(present)
