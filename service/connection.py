@@ -6,24 +6,31 @@ connection has a timer, and what is refused gets a status line and nothing else.
 """
 
 import asyncio
-import ssl
-import time
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+import httptools
 from uvicorn import Config
 
 from service.model import PEER_CERTIFICATE
 from service.parting import Parting, Unacceptable
 from service.reception import Hall
-from service.tls import not_after
+from service.tls import PeerCertificate
 
 SLICE: Final = 16384
 """Octets parsed at once, so that no cap is passed by more than that."""
 
 UNWANTED: Final = 1 << 20
 """Octets of a body taken and dropped after the answer, so that the peer gets to read it."""
+
+OFFER: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers of an offer to switch protocols; ``Connection`` names the two others."""
+
+MALFORMED: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
+HOST: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "host-header")
+TOO_LARGE: Final = Unacceptable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+TOO_SLOW: Final = Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout")
 
 
 class Reading(Enum):
@@ -48,19 +55,17 @@ class Connection(Parting):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._accepted_at = self.loop.time() if accepted_at is None else accepted_at
         self._generation = generation
-        self._certificate: bytes | None = None
-        self._certificate_ends = float("inf")
-        self._reading = Reading.HEAD
-        self._octets = self._fed = self._hosts = self._dropped = 0
+        self._certificate: PeerCertificate | None = None
+        self._reading = Reading.NOTHING
+        self._octets = self._fed = self._hosts = self._dropped = self._begun = 0
+        self._method = b""
         self._fault: Unacceptable | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head is due ``header_timeout`` after the connection was accepted."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
-        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        if secured is not None and (certificate := secured.getpeercert(binary_form=True)):
-            self._certificate, self._certificate_ends = certificate, not_after(certificate)
+        self._certificate = PeerCertificate.of(transport)
         due = self._accepted_at + self.hall.terms.header_timeout
         self._read_timer = self.loop.call_at(due, self._too_slow)
 
@@ -80,18 +85,18 @@ class Connection(Parting):
         """Close now if nothing has begun, else after the answer to it."""
         if self.is_busy:
             self.cycle.keep_alive = False
-        elif not self._has_begun:
+        elif self._reading is Reading.NOTHING:
             self.hang_up()
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
         self._reading = Reading.HEAD
+        self._begun += 1
         self._octets = self._fed = self._hosts = 0
         scope: Any = self.scope
-        # A certificate that has expired since the handshake proves nothing any more.
-        if self._certificate is not None and time.time() < self._certificate_ends:
-            scope[PEER_CERTIFICATE] = self._certificate
+        if self._certificate is not None and not self._has_expired:
+            scope[PEER_CERTIFICATE] = self._certificate.der
 
     def on_url(self, url: bytes) -> None:
         """Take part of the target."""
@@ -108,7 +113,12 @@ class Connection(Parting):
         """Hand the request to the application."""
         # RFC 9112 §3.2: 400 to any 1.1 request without Host, or with several.
         if self._hosts > 1 or (self._hosts == 0 and self.parser.get_http_version() == "1.1"):
-            self._fail(HTTPStatus.BAD_REQUEST, "host-header")
+            self._fail(HOST)
+        if self.parser.should_upgrade():
+            self._method = self.parser.get_method()
+            if self._method == b"CONNECT":
+                self._fail(MALFORMED)
+            return  # for ``_decline``
         super().on_headers_complete()
         self._reading = Reading.BODY
         self._dropped = 0
@@ -126,43 +136,53 @@ class Connection(Parting):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._reading = Reading.NOTHING
         self._stop_timer()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser could not take; ``msg`` is uvicorn's and not used."""
-        del msg
-        fault = self._fault or Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
-        self._refuse(fault)
-
-    @property
-    def _has_begun(self) -> bool:
-        return self._reading is Reading.HEAD and self._fed + self._octets > 0
-
     def _take(self, data: bytes) -> None:
-        was = self._reading
+        self._unset_keepalive_if_required()
+        begun, was = self._begun, self._reading
         if was is Reading.NOTHING:
             self._reading = Reading.HEAD  # be it only the empty lines that may precede one
-        super().data_received(data)
-        if self._deaf or self.transport.is_closing():
-            return
-        if self._reading is was is Reading.HEAD:
+        self._parse(data)
+        if self._reading is was is Reading.HEAD and begun == self._begun:
             self._fed += len(data)
             if self._fed > self.hall.terms.max_head:
-                too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-                self._refuse(Unacceptable(too_large, "head-too-large"))
-                return
-        self._see_to_timer()
+                self._refuse(TOO_LARGE)
+        if not self._deaf and not self.transport.is_closing():
+            self._see_to_timer()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            # Whatever a callback raised is in the error's context: it may be a fault of ours.
+            fault, self._fault = self._fault or MALFORMED, None
+            self._refuse(fault)
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that offers another protocol as if it did not (RFC 9110 §7.8).
+
+        The parser stops behind such a head, and uvicorn loses the body. Java's client offers h2c.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        kept = [header for header in self.headers if header[0] not in OFFER]
+        lines = b"".join(b"%s: %s\r\n" % header for header in kept)
+        self._parse(b"%s %s HTTP/1.1\r\n%s\r\n%s" % (self._method, self.url, lines, rest))
 
     def _count(self, octets: int) -> None:
         self._octets += octets
         if self._octets > self.hall.terms.max_head:
-            self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+            self._fail(TOO_LARGE)
 
-    def _fail(self, status: HTTPStatus, reason: str) -> None:
-        self._fault = Unacceptable(status, reason)
-        raise self._fault  # the parser stops and ``send_400_response`` is called
+    def _fail(self, fault: Unacceptable) -> NoReturn:
+        self._fault = fault
+        raise fault
 
     def _refuse(self, fault: Unacceptable) -> None:
         self._stop_timer()
@@ -188,10 +208,10 @@ class Connection(Parting):
     def _too_slow(self) -> None:
         if self._reading is Reading.BODY:
             self._body_too_slow()
-        elif self.is_busy or self._has_begun:
-            self._refuse(Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout"))
+        elif self._reading is Reading.HEAD:
+            self._refuse(TOO_SLOW)
         else:
-            self.hang_up()
+            self.hang_up()  # nothing ever came
 
     def _body_too_slow(self) -> None:
         self.hall.tell("too-slow", "body-timeout", self.client)
@@ -200,11 +220,16 @@ class Connection(Parting):
         else:
             self.hang_up()
 
+    @property
+    def _has_expired(self) -> bool:
+        """Whether the certificate has since the handshake; then it proves nothing any more."""
+        return self._certificate is not None and self.hall.wall() >= self._certificate.ends
+
     def _should_retire(self) -> bool:
         age = self.hall.terms.max_connection_age
         return (
             self.hall.retiring
             or self._generation != self.hall.generation()
-            or time.time() >= self._certificate_ends
+            or self._has_expired
             or (age is not None and self.loop.time() - self._accepted_at >= age)
         )

@@ -1,89 +1,109 @@
 """How TLS begins on an accepted connection, and who is told when it does not.
 
-The handshake is ours to await (``loop.start_tls``), because a server that is given a context keeps
-that one for ever and drops the reason of what fails.
+The handshake is ours to await (``connect_accepted_socket``): a server of asyncio keeps its first
+context for ever and drops the reason of what fails.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from service.reception import Hall
-from service.tls import alert_of, refusal_reason
+from service.tls import alert_of
 
 FAREWELL: Final = 2.0
 """Seconds a peer has to answer our end of TLS."""
 
+CERTIFICATE_FAULTS: Final[Mapping[int, str]] = {
+    2: "unknown-ca",
+    7: "bad-signature",
+    9: "certificate-not-yet-valid",
+    10: "certificate-expired",
+    18: "unknown-ca",
+    19: "unknown-ca",
+    20: "unknown-ca",
+    21: "unknown-ca",
+    24: "bad-chain",
+    25: "bad-chain",
+    26: "wrong-purpose",
+    32: "bad-chain",
+    66: "weak-key",
+    67: "weak-key",
+    68: "weak-signature",
+    79: "bad-chain",
+}
+"""X509_V_ERR_* of OpenSSL's x509_vfy.h, by what an operator would do about it."""
 
-class Entrance(asyncio.Protocol):
-    """Holds an accepted connection, and what arrives on it, until its handshake is over."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, begin: Callable[["Entrance"], None]) -> None:
-        self._begin = begin
-        self._early: list[bytes] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a stream's transport
-        self.transport = transport
-        transport.pause_reading()
-        self._begin(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what came with the end of the handshake."""
-        self._early.append(data)
-
-    def hand_over(self, secured: asyncio.Transport, protocol: asyncio.Protocol) -> None:
-        """Let ``protocol`` go on with the connection."""
-        secured.set_protocol(protocol)
-        protocol.connection_made(secured)
-        for data in self._early:
-            protocol.data_received(data)
+HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no-certificate",
+    "UNSUPPORTED_PROTOCOL": "protocol-version",
+    "NO_PROTOCOLS_AVAILABLE": "protocol-version",
+    "VERSION_TOO_LOW": "protocol-version",
+    "NO_SHARED_CIPHER": "no-shared-cipher",
+    "NO_SUITABLE_KEY_SHARE": "no-shared-cipher",
+    "NO_SHARED_GROUPS": "no-shared-cipher",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no-shared-cipher",
+    "BAD_SIGNATURE": "bad-signature",
+    "WRONG_VERSION_NUMBER": "not-tls",
+    "PACKET_LENGTH_TOO_LONG": "not-tls",
+    "BAD_RECORD_TYPE": "not-tls",
+    "HTTP_REQUEST": "not-tls",
+    "HTTPS_PROXY_REQUEST": "not-tls",
+    "UNEXPECTED_EOF_WHILE_READING": "closed",
+}
 
 
 async def shake(
-    entrance: Entrance, context: ssl.SSLContext, hall: Hall
-) -> asyncio.Transport | None:
-    """Return the secured transport, or nothing: then the peer is gone and ``hall`` was told why."""
-    plain = entrance.transport
-    client = plain.get_extra_info("peername")
-    reason = "closed"
+    accepted: socket.socket,
+    connection: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext,
+    hall: Hall,
+) -> None:
+    """Let ``connection`` have an accepted socket, secured; if it cannot be, tell ``hall`` why."""
+    client = peer_of(accepted)
+    with accepted.dup() as line:
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                connection,
+                accepted,
+                ssl=context,
+                ssl_handshake_timeout=hall.terms.header_timeout,
+                ssl_shutdown_timeout=FAREWELL,
+            )
+        except (OSError, RuntimeError) as error:
+            hall.tell("tls-refused", refusal_reason(error), client)
+            with suppress(OSError):  # event loops close their handle before the alert is out
+                line.send(alert_of(error))
+            return
+    if transport.get_extra_info("ssl_object") is None:
+        hall.tell("tls-refused", "closed", client)
+
+
+def peer_of(accepted: socket.socket) -> tuple[str, int] | None:
+    """Return address and port of the peer, unless it has gone."""
     try:
-        with _second_handle(plain) as line:
-            secured = await _start(entrance, context, hall.terms.header_timeout, line)
-    except (OSError, RuntimeError) as error:
-        reason = refusal_reason(error)
-    else:
-        if secured is not None and not secured.is_closing():
-            return secured
-    hall.tell("tls-refused", reason, client)
-    return None
+        host, port, *_ = accepted.getpeername()
+    except OSError:
+        return None
+    return host, port
 
 
-async def _start(
-    entrance: Entrance, context: ssl.SSLContext, seconds: float, line: socket.socket
-) -> asyncio.Transport | None:
-    try:
-        return await asyncio.get_running_loop().start_tls(
-            entrance.transport,
-            entrance,
-            context,
-            server_side=True,
-            ssl_handshake_timeout=seconds,
-            ssl_shutdown_timeout=FAREWELL,
-        )
-    except OSError as error:
-        with suppress(OSError):
-            line.send(alert_of(error))
-        raise
+def refusal_reason(error: BaseException) -> str:
+    """Return the slug that says why a handshake failed, from what the event loop raised."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CERTIFICATE_FAULTS.get(error.verify_code, "bad-certificate")
+    if isinstance(error, ssl.SSLError):
+        return _slug(error.reason or "")
+    if isinstance(error, (TimeoutError, ConnectionAbortedError)):
+        return "timeout"
+    return "closed" if isinstance(error, OSError) else "other"
 
 
-def _second_handle(transport: asyncio.Transport) -> socket.socket:
-    """Return a duplicate of the socket: event loops close theirs before the alert is out."""
-    ours: Any = transport.get_extra_info("socket")
-    return socket.fromfd(ours.fileno(), ours.family, ours.type)
+def _slug(reason: str) -> str:
+    # "…_ALERT_…" names what the peer sent: it is the one who refuses.
+    return HANDSHAKE_FAULTS.get(reason) or (
+        "refused-by-peer" if "_ALERT_" in reason else "handshake-failed"
+    )

@@ -1,21 +1,28 @@
 """One listening socket: who is let in, how TLS begins, and how everybody gets out again."""
 
 import asyncio
+import socket
 import ssl
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Final
 
 from uvicorn import Config
 
 from service.connection import Connection
-from service.handshake import Entrance, shake
+from service.handshake import peer_of, shake
 from service.live import Live
 from service.reception import Hall, Observe, Terms, ignore
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
+
+PAUSE: Final = 0.1
+"""Seconds between two attempts to accept when one failed."""
 
 GRACE: Final = 1.0
 """Seconds that cancelled work has to notice."""
@@ -42,31 +49,40 @@ class Listener:
         terms: Terms | None = None,
         tls: Live[ssl.SSLContext] | None = None,
         observe: Observe = ignore,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
         self.terms = terms or Terms()
-        generation = (lambda: tls.generation) if tls else (lambda: 0)
-        self.hall = Hall(name=name, terms=self.terms, observe=observe, generation=generation)
+        self.hall = Hall(
+            name=name,
+            terms=self.terms,
+            observe=observe,
+            generation=(lambda: tls.generation) if tls else (lambda: 0),
+            wall=wall,
+        )
         self._config = _configure(app, self.terms)
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._beginnings: set[asyncio.Task[None]] = set()
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._clock: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
         """How many connections are open, those in their handshake included."""
-        return len(self.hall.connections) + len(self._handshakes)
+        return len(self.hall.connections) + len(self._beginnings)
 
     async def open(self) -> Address:
         """Listen. Raises ``OSError`` when the address cannot be had."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._receive, self._host, self._port, backlog=BACKLOG
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._socket = socket.create_server(
+            (self._host, self._port), family=family, backlog=BACKLOG
         )
+        self._socket.setblocking(False)  # noqa: FBT003  # its only argument
         self._tell_time()
-        host, port, *_ = self._server.sockets[0].getsockname()
+        self._accepting = asyncio.create_task(self._accept(self._socket))
+        host, port, *_ = self._socket.getsockname()
         return Address(host, port)
 
     def retire(self) -> None:
@@ -87,16 +103,20 @@ class Listener:
         return True
 
     def close(self) -> None:
-        """Take no new connection."""
-        if self._server is not None:
-            self._server.close()
+        """Take no new connection but those that the kernel has taken for us."""
+        if self._socket is None or self._accepting is None:
+            return
+        self._accepting.cancel()
+        with suppress(OSError), self._socket as listening:
+            while True:
+                self._admit(listening.accept()[0])
 
     async def cut(self) -> None:
         """End whatever is still open, at once."""
         self.close()
         if self._clock is not None:
             self._clock.cancel()
-        tasks = [*self._handshakes, *self.hall.tasks]
+        tasks = [*self._beginnings, *self.hall.tasks]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -111,48 +131,48 @@ class Listener:
         if self.hall.tasks:
             await asyncio.wait(set(self.hall.tasks))
 
-    def _receive(self) -> asyncio.Protocol:
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError:  # no descriptors left, most likely: they come back
+                self.hall.tell("connection-refused", "accept-failed", None)
+                await asyncio.sleep(PAUSE)
+            else:
+                self._admit(accepted)
+
+    def _admit(self, accepted: socket.socket) -> None:
         if self.connections >= self.terms.max_connections:
-            return _Full(self.hall)
+            # Turned away at once, a peer can ask another replica instead of waiting in a queue.
+            self.hall.tell("connection-refused", "too-many", peer_of(accepted))
+            accepted.close()
+            return
+        beginning = asyncio.create_task(self._begin(accepted))
+        self._beginnings.add(beginning)
+        beginning.add_done_callback(partial(self._begun, accepted))
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        connection = partial(Connection, self._config, self.hall, accepted_at=loop.time())
+        accepted.setblocking(False)  # noqa: FBT003  # its only argument
         if self._tls is None:
-            return Connection(self._config, self.hall)
-        return Entrance(self._begin)
-
-    def _begin(self, entrance: Entrance) -> None:
-        handshake = asyncio.create_task(self._shake(entrance))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._shaken)
-
-    async def _shake(self, entrance: Entrance) -> None:
-        assert self._tls is not None  # noqa: S101  # there are no entrances without
-        accepted_at = asyncio.get_running_loop().time()
+            await loop.connect_accepted_socket(connection, accepted)
+            return
         context = self._tls.snapshot
-        secured = await shake(entrance, context.value, self.hall)
-        if secured is not None:
-            connection = Connection(
-                self._config, self.hall, accepted_at=accepted_at, generation=context.generation
-            )
-            entrance.hand_over(secured, connection)
+        secured = partial(connection, generation=context.generation)
+        await shake(accepted, secured, context.value, self.hall)
 
-    def _shaken(self, handshake: asyncio.Task[None]) -> None:
-        self._handshakes.discard(handshake)
+    def _begun(self, accepted: socket.socket, beginning: asyncio.Task[None]) -> None:
+        self._beginnings.discard(beginning)
+        if beginning.cancelled() or beginning.exception() is not None:
+            accepted.close()
         self.hall.left.set()
 
     def _tell_time(self) -> None:
         # RFC 9110 §6.6.1: whoever has a clock says the date.
-        self.hall.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self.hall.default_headers = [(b"date", formatdate(self.hall.wall(), usegmt=True).encode())]
         self._clock = asyncio.get_running_loop().call_later(1, self._tell_time)
-
-
-class _Full(asyncio.Protocol):
-    """Turns a peer away at once: it can ask another replica instead of waiting in a queue."""
-
-    def __init__(self, hall: Hall) -> None:
-        self._hall = hall
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._hall.tell("connection-refused", "too-many", transport.get_extra_info("peername"))
-        transport.close()
 
 
 def _configure(app: Any, terms: Terms) -> Config:

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from typing import Final
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.reception import Hall
 
@@ -36,12 +37,13 @@ class Parting(HttpToolsProtocol):
         super().__init__(config, hall, {})
         self.hall = hall
         self._deaf = False
+        self._running: RequestResponseCycle | None = None
         self._cut_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_busy(self) -> bool:
         """Whether an answer is owed."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._running is not None and not self._running.response_complete
 
     def pause_writing(self) -> None:
         """Give a peer that does not read its answer ``send_timeout``."""
@@ -58,6 +60,9 @@ class Parting(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End; nothing of the connection stays."""
         super().connection_lost(exc)
+        if self._running is not None:  # uvicorn tells only the last of pipelined requests
+            self._running.disconnected = not self._running.response_complete
+            self._running.message_event.set()
         self._unset_keepalive_if_required()
         if self._cut_timer is not None:
             self._cut_timer.cancel()
@@ -93,6 +98,10 @@ class Parting(HttpToolsProtocol):
             self._withdraw(fault.status)
         else:
             self.cycle.keep_alive = False  # the request before it is answered first
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _withdraw(self, status: HTTPStatus) -> None:
         """Take the request back from the application, which sees that its peer has gone."""

@@ -1,6 +1,7 @@
 """What the connections of one listener share: their terms, and who is told of refusals."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,8 +50,8 @@ class Hall(ServerState):
     """What the connections of one listener have in common.
 
     ``generation`` tells which TLS context is current: connections made under an older one are
-    retired. While ``retiring``, every answer says ``Connection: close``. ``left`` is set whenever a
-    connection has gone.
+    retired. ``wall`` gives UNIX seconds. While ``retiring``, every answer says
+    ``Connection: close``. ``left`` is set whenever a connection has gone.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Hall(ServerState):
         terms: Terms,
         observe: Observe = ignore,
         generation: Callable[[], int] = _plain,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self.name = name
         self.terms = terms
         self.generation = generation
+        self.wall = wall
         self.retiring = False
         self.left = asyncio.Event()
         self._observe = observe

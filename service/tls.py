@@ -1,8 +1,9 @@
-"""TLS as the API's listener speaks it: contexts from bytes, refusals by name (RFC 8446)."""
+"""TLS as the API's listener speaks it: contexts from bytes, replaced whole (RFC 8446)."""
 
+import asyncio
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile
@@ -27,44 +28,6 @@ OPTIONS: Final = (
     | ssl.OP_NO_RENEGOTIATION
     | ssl.OP_CIPHER_SERVER_PREFERENCE
 )
-
-CERTIFICATE_FAULTS: Final[Mapping[int, str]] = {
-    2: "unknown-ca",
-    7: "bad-signature",
-    9: "certificate-not-yet-valid",
-    10: "certificate-expired",
-    18: "unknown-ca",
-    19: "unknown-ca",
-    20: "unknown-ca",
-    21: "unknown-ca",
-    24: "bad-chain",
-    25: "bad-chain",
-    26: "wrong-purpose",
-    32: "bad-chain",
-    66: "weak-key",
-    67: "weak-key",
-    68: "weak-signature",
-    79: "bad-chain",
-}
-"""X509_V_ERR_* of OpenSSL's x509_vfy.h, by what an operator would do about it."""
-
-HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no-certificate",
-    "UNSUPPORTED_PROTOCOL": "protocol-version",
-    "NO_PROTOCOLS_AVAILABLE": "protocol-version",
-    "VERSION_TOO_LOW": "protocol-version",
-    "NO_SHARED_CIPHER": "no-shared-cipher",
-    "NO_SUITABLE_KEY_SHARE": "no-shared-cipher",
-    "NO_SHARED_GROUPS": "no-shared-cipher",
-    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no-shared-cipher",
-    "BAD_SIGNATURE": "bad-signature",
-    "WRONG_VERSION_NUMBER": "not-tls",
-    "PACKET_LENGTH_TOO_LONG": "not-tls",
-    "BAD_RECORD_TYPE": "not-tls",
-    "HTTP_REQUEST": "not-tls",
-    "HTTPS_PROXY_REQUEST": "not-tls",
-    "UNEXPECTED_EOF_WHILE_READING": "closed",
-}
 
 
 class TlsFault(ValueError):
@@ -110,15 +73,19 @@ def open_context(material: Material) -> ssl.SSLContext:
     return context
 
 
-def refusal_reason(error: BaseException) -> str:
-    """Return the slug that says why a handshake failed, from what the event loop raised."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return CERTIFICATE_FAULTS.get(error.verify_code, "bad-certificate")
-    if isinstance(error, ssl.SSLError):
-        return _slug(error.reason or "")
-    if isinstance(error, (TimeoutError, ConnectionAbortedError)):
-        return "timeout"
-    return "closed" if isinstance(error, OSError) else "other"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerCertificate:
+    """What a peer showed in its handshake: the certificate (DER), and its end in UNIX seconds."""
+
+    der: bytes
+    ends: float
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport) -> "PeerCertificate | None":
+        """Return the certificate that was verified when the connection was made, if any."""
+        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        der = secured.getpeercert(binary_form=True) if secured is not None else None
+        return None if not der else cls(der=der, ends=not_after(der))
 
 
 def not_after(certificate: bytes) -> float:
@@ -160,13 +127,6 @@ def alert_of(error: BaseException) -> bytes:
     """Return the TLS alert (RFC 8446 §6) that tells the peer why, or nothing."""
     alert = getattr(error, "alert", b"")
     return alert if isinstance(alert, bytes) else b""
-
-
-def _slug(reason: str) -> str:
-    # "…_ALERT_…" names what the peer sent: it is the one who refuses.
-    return HANDSHAKE_FAULTS.get(reason) or (
-        "refused-by-peer" if "_ALERT_" in reason else "handshake-failed"
-    )
 
 
 def _check_pair(material: Material) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -116,7 +117,11 @@ class Door:
 
 @asynccontextmanager
 async def listening(
-    app: Asgi = echo, *, tls: Live[ssl.SSLContext] | None = None, **terms: Any
+    app: Asgi = echo,
+    *,
+    tls: Live[ssl.SSLContext] | None = None,
+    wall: Callable[[], float] = time.time,
+    **terms: Any,
 ) -> AsyncIterator[Door]:
     """Open a listener on a free port; everything in the block must happen within ``PATIENCE``."""
     refusals: asyncio.Queue[Refusal] = asyncio.Queue()
@@ -128,6 +133,7 @@ async def listening(
         terms=Terms(**terms),
         tls=tls,
         observe=refusals.put_nowait,
+        wall=wall,
     )
     try:
         async with asyncio.timeout(PATIENCE):

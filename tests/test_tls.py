@@ -1,4 +1,4 @@
-"""What a TLS context is made of, and what the refusals of a handshake are called."""
+"""What a TLS context is made of, and what it keeps of a failure."""
 
 import ssl
 
@@ -12,15 +12,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from service.secret import Secret
 from service.tls import (
-    CERTIFICATE_FAULTS,
-    HANDSHAKE_FAULTS,
     Material,
     TlsFault,
     alert_of,
     not_after,
     open_context,
     parse,
-    refusal_reason,
 )
 from tests.pki import HOUR, NOW, SERVER, Authority
 
@@ -104,52 +101,6 @@ class TestOpenContext:
         """Certificate, key and client CA come in that order, the last one optional."""
         context = parse((LEAF.certificate, LEAF.key, *bundle))
         assert bool(bundle) == (context.verify_mode is ssl.CERT_REQUIRED)
-
-
-class TestRefusalReason:
-    @pytest.mark.parametrize(("code", "reason"), CERTIFICATE_FAULTS.items())
-    def test_names_what_is_wrong_with_a_certificate(self, code: int, reason: str) -> None:
-        """OpenSSL's verdict has a name of ours."""
-        error = ssl.SSLCertVerificationError()
-        error.verify_code = code
-        assert reason == refusal_reason(error)
-
-    @pytest.mark.parametrize(
-        ("reason", "slug"),
-        [
-            *HANDSHAKE_FAULTS.items(),
-            ("TLSV1_ALERT_UNKNOWN_CA", "refused-by-peer"),
-            ("SSLV3_ALERT_BAD_CERTIFICATE", "refused-by-peer"),
-            ("SOMETHING_NEW", "handshake-failed"),
-            (None, "handshake-failed"),
-        ],
-    )
-    def test_names_what_is_wrong_with_a_handshake(self, reason: str | None, slug: str) -> None:
-        """So do the reasons of its library; unknown ones share a name."""
-        error = ssl.SSLError()
-        error.reason = reason  # type: ignore[assignment]  # it can be None, whatever the stub says
-        assert slug == refusal_reason(error)
-
-    @pytest.mark.parametrize(
-        ("error", "slug"),
-        [
-            (ConnectionAbortedError(), "timeout"),
-            (TimeoutError(), "timeout"),
-            (ConnectionResetError(), "closed"),
-            (BrokenPipeError(), "closed"),
-            (RuntimeError(), "other"),
-        ],
-        ids=["aborted by the loop", "timeout", "reset", "pipe", "bug"],
-    )
-    def test_names_what_the_network_does(self, error: Exception, slug: str) -> None:
-        """Peers that vanish or stall are not faults of a certificate."""
-        assert slug == refusal_reason(error)
-
-    def test_has_a_name_for_any_verdict(self) -> None:
-        """A verdict that is in no table is a bad certificate."""
-        error = ssl.SSLCertVerificationError()
-        error.verify_code = 9999
-        assert "bad-certificate" == refusal_reason(error)
 
 
 class TestContext:

@@ -1,0 +1,414 @@
+"""What a listener owes its peers and itself, over real sockets on both event loops."""
+
+import asyncio
+import operator
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from service.connection import UNWANTED, Reading
+from service.listener import Listener
+from service.reception import Hall, Refusal, Terms
+from tests.listening import GET, Held, answer, echo, listening
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": LOOPS[request.param]}
+
+
+def post(body: bytes, *, length: int | None = None, path: bytes = b"/") -> bytes:
+    size = str(len(body) if length is None else length).encode()
+    return (
+        b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + size + b"\r\n\r\n"
+    ) + body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so that no event tells of."""
+    while not condition():  # noqa: ASYNC110  # there is none
+        await asyncio.sleep(0)
+
+
+class TestServing:
+    async def test_serves_several_requests_on_a_connection(self) -> None:
+        """A connection is kept for the next request."""
+        async with listening() as door, door.client() as client:
+            answers = [await client.ask(post(b"one")), await client.ask(post(b"two"))]
+        assert [b"POST / one", b"POST / two"] == answers
+
+    async def test_tells_the_date_and_not_the_server(self) -> None:
+        """Every answer has the date (RFC 9110 §6.6.1) and no word about what we run."""
+        async with listening() as door, door.client() as client:
+            client.writer.write(GET)
+            head, _ = await client.answer()
+        assert {b"date", b"content-length"} == {line.split(b":")[0] for line in head[1:-2]}
+
+    async def test_answers_pipelined_requests_in_order(self) -> None:
+        """Requests that come in one piece are answered one after the other."""
+        paths = [b"/1", b"/2", b"/3"]
+        async with listening() as door, door.client() as client:
+            client.writer.write(b"".join(post(b"x", path=path) for path in paths))
+            bodies = [(await client.answer())[1] for _ in paths]
+        assert [b"POST /1 x", b"POST /2 x", b"POST /3 x"] == bodies
+
+    async def test_goes_on_after_an_unknown_upgrade(self) -> None:
+        """Java's client offers h2c with each first request: it gets HTTP/1.1, and is kept."""
+        offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+        upgrading = post(b"one").replace(b"Content-Length", offer + b"Content-Length")
+        async with listening() as door, door.client() as client:
+            answers = [await client.ask(upgrading), await client.ask(post(b"two"))]
+        assert [b"POST / one", b"POST / two"] == answers
+
+    async def test_takes_a_body_in_pieces(self) -> None:
+        """A body may come octet by octet, as long as it comes."""
+        request = post(b"slow")
+        async with listening() as door, door.client() as client:
+            for octet in request:
+                client.writer.write(bytes([octet]))
+                await client.writer.drain()
+            body = (await client.answer())[1]
+        assert b"POST / slow" == body
+
+    async def test_lets_an_early_answer_be_read(self) -> None:
+        """An answer before the body has come is not lost, and the connection stays usable."""
+
+        async def hasty(scope: Any, receive: Any, send: Any) -> None:
+            del receive
+            await answer(send, scope["path"].encode(), 401)
+
+        async with listening(hasty) as door, door.client() as client:
+            first = await client.ask(post(b"", length=4, path=b"/1"))
+            client.writer.write(b"late")
+            second = await client.ask(post(b"", path=b"/2"))
+        assert (b"/1", b"/2") == (first, second)
+
+    async def test_survives_a_broken_observer(self) -> None:
+        """Observation is never worth a connection."""
+
+        def broken(_: Refusal) -> None:
+            raise RuntimeError("metrics are away")
+
+        hall = Hall(name="api", terms=Terms(), observe=broken)
+        hall.tell("too-slow", "header-timeout", ("127.0.0.1", 1))
+
+    async def test_raises_when_the_address_is_taken(self) -> None:
+        """Two listeners cannot have one port."""
+        async with listening() as door:
+            other = Listener(echo, name="b", host="127.0.0.1", port=door.address.port)
+            with pytest.raises(OSError, match="in use"):
+                await other.open()
+
+
+MALFORMED = {
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "bare word": b"hunter2\r\n\r\n",
+    "no target": b"GET  HTTP/1.1\r\nHost: a\r\n\r\n",
+    "target of CONNECT": b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "non-ASCII target": b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "length and chunks": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n",
+    "negative length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    "space before colon": b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n",
+    "folded header": b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+    "NUL in header": b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+    "preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "version 9": b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+}
+
+
+class TestMalformed:
+    @pytest.mark.parametrize("request_", MALFORMED.values(), ids=MALFORMED)
+    async def test_is_refused_without_echo(self, request_: bytes) -> None:
+        """What is no request gets a 400 with nothing in it, and the connection ends."""
+        async with listening() as door, door.client() as client:
+            client.writer.write(request_)
+            received = await client.rest()
+            kind, _ = await door.refused()
+        assert (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            == received
+        )
+        assert "malformed-request" == kind
+
+    async def test_does_not_break_into_another_answer(self) -> None:
+        """Rubbish behind a request waits for its answer, and then ends the connection."""
+        held = Held()
+        async with listening(held) as door, door.client() as client:
+            client.writer.write(GET + b"\0rubbish\r\n\r\n")
+            assert ("malformed-request", "parse-error") == await door.refused()
+            held.go.set()
+            received = await client.rest()
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert received.endswith(b"\r\nconnection: close\r\n\r\nGET / ")
+
+    async def test_takes_a_broken_body_back(self) -> None:
+        """A chunk that is none ends the request: the application sees its peer gone."""
+        seen: asyncio.Queue[str] = asyncio.Queue()
+
+        async def reading(scope: Any, receive: Any, send: Any) -> None:
+            del scope, send
+            while (message := await receive())["type"] != "http.disconnect":
+                assert b"" == message["body"]
+            seen.put_nowait(message["type"])
+
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        async with listening(reading) as door, door.client() as client:
+            client.writer.write(chunked + b"zz\r\n")
+            received = await client.rest()
+            assert "http.disconnect" == await seen.get()
+        assert received.startswith(b"HTTP/1.1 400 ")
+
+    async def test_hangs_up_when_several_answers_are_owed(self) -> None:
+        """Rubbish behind a pipeline is not worth sorting out."""
+        held = Held()
+        async with listening(held) as door, door.client() as client:
+            client.writer.write(GET + GET + b"\0rubbish\r\n\r\n")
+            assert b"" == await client.rest()
+        assert ["/"] == held.paths
+
+
+class TestHead:
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 5000) + b"\r\n\r\n",
+            b"GET /" + bytes(b"x" * 5000) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 900 + b"\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 40000),
+        ],
+        ids=["long value", "long target", "many headers", "endless value"],
+    )
+    async def test_has_a_largest_size(self, head: bytes) -> None:
+        """A head over ``max_head`` is refused with 431, however it is made up."""
+        async with listening(max_head=4096) as door, door.client() as client:
+            client.writer.write(head)
+            received = await client.rest()
+            assert ("malformed-request", "head-too-large") == await door.refused()
+        assert received.startswith(b"HTTP/1.1 431 ")
+
+    async def test_may_be_as_large_as_that(self) -> None:
+        """The cap counts each head alone: many of nearly that size pass on one connection."""
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 3900) + b"\r\n\r\n"
+        async with listening(max_head=4096) as door, door.client() as client:
+            client.writer.write(head * 20)
+            bodies = [(await client.answer())[1] for _ in range(20)]
+        assert [b"GET / "] * 20 == bodies
+
+
+class TestSlowPeer:
+    @pytest.mark.parametrize(
+        "beginning",
+        [b"G", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n", b"\r\n\r\n"],
+        ids=["an octet", "headers", "empty lines"],
+    )
+    async def test_must_finish_its_head(self, beginning: bytes) -> None:
+        """A head that is not complete in ``header_timeout`` gets 408."""
+        async with listening(header_timeout=0.05) as door, door.client() as client:
+            client.writer.write(beginning)
+            received = await client.rest()
+            assert ("too-slow", "header-timeout") == await door.refused()
+        assert received.startswith(b"HTTP/1.1 408 ")
+
+    async def test_cannot_buy_time_octet_by_octet(self) -> None:
+        """The limit is for the whole head: dribbling does not begin it anew."""
+
+        async def dribble(writer: asyncio.StreamWriter) -> None:
+            while True:
+                writer.write(b"X: y\r\n")
+                await asyncio.sleep(0.005)
+
+        async with listening(header_timeout=0.1) as door, door.client() as client:
+            client.writer.write(GET[:-2])
+            dribbling = asyncio.create_task(dribble(client.writer))
+            assert ("too-slow", "header-timeout") == await door.refused()
+            dribbling.cancel()
+
+    async def test_must_say_something(self) -> None:
+        """A connection on which nothing comes is closed without a word."""
+        async with listening(header_timeout=0.05) as door, door.client() as client:
+            assert b"" == await client.rest()
+
+    async def test_must_finish_its_next_head(self) -> None:
+        """Later requests of a connection have the same limit."""
+        async with listening(header_timeout=0.05) as door, door.client() as client:
+            await client.ask()
+            client.writer.write(b"GET / HT")
+            received = await client.rest()
+        assert received.startswith(b"HTTP/1.1 408 ")
+
+    async def test_loses_its_idle_connection(self) -> None:
+        """A connection without a next request is closed after ``idle_timeout``."""
+        async with listening(idle_timeout=0.05) as door, door.client() as client:
+            await client.ask()
+            assert b"" == await client.rest()
+
+    async def test_loses_it_after_empty_lines_too(self) -> None:
+        """Empty lines between requests do not keep a connection."""
+        async with listening(header_timeout=0.05) as door, door.client() as client:
+            await client.ask()
+            client.writer.write(b"\r\n")
+            assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
+
+    async def test_ends_with_its_answer_when_the_body_is_late(self) -> None:
+        """A body over ``body_timeout`` is told; the application answers, the connection ends."""
+
+        async def patient(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await late.wait()
+            await answer(send, b"late", 408)
+
+        late = asyncio.Event()
+        async with listening(patient, body_timeout=0.05) as door, door.client() as client:
+            client.writer.write(post(b"half", length=8))
+            assert ("too-slow", "body-timeout") == await door.refused()
+            late.set()
+            received = await client.rest()
+        assert received.endswith(b"connection: close\r\n\r\nlate")
+
+    async def test_ends_when_a_body_nobody_wants_is_late(self) -> None:
+        """What is owed after an early answer has the same limit."""
+
+        async def hasty(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await answer(send, b"no", 401)
+
+        async with listening(hasty, body_timeout=0.05) as door, door.client() as client:
+            assert b"no" == await client.ask(post(b"half", length=8))
+            assert b"" == await client.rest()
+            assert ("too-slow", "body-timeout") == await door.refused()
+
+    async def test_ends_when_a_body_nobody_wants_is_endless(self) -> None:
+        """After an early answer so much is dropped and no more."""
+
+        async def hasty(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await answer(send, b"no", 413)
+
+        async with listening(hasty) as door, door.client() as client:
+            assert b"no" == await client.ask(post(b"", length=1 << 30))
+            client.writer.write(bytes(2 * UNWANTED))
+            assert b"" == await client.rest()
+
+    async def test_ends_when_it_does_not_read(self) -> None:
+        """An answer that is not taken within ``send_timeout`` is cut off, and the work with it."""
+        gone = asyncio.Event()
+
+        async def generous(scope: Any, receive: Any, send: Any) -> None:
+            del scope
+            size = 64 << 20
+            headers = [(b"content-length", str(size).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for _ in range(1024):
+                body = bytes(size // 1024)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            assert "http.disconnect" == (await receive())["type"]
+            gone.set()
+
+        async with listening(generous, send_timeout=0.05) as door:
+            peer = socket.create_connection((door.address.host, door.address.port))
+            with peer:
+                peer.sendall(GET)
+                assert ("too-slow", "send-timeout") == await door.refused()
+                await gone.wait()
+
+
+class TestCapacity:
+    async def test_turns_away_whom_it_has_no_room_for(self) -> None:
+        """Over ``max_connections`` a peer is let in and put out at once, and told of."""
+        async with listening(max_connections=1) as door, door.client() as first:
+            await first.ask()
+            async with door.client() as second:
+                assert b"" == await second.rest()
+                assert ("connection-refused", "too-many") == await door.refused()
+            assert b"GET / " == await first.ask()
+
+    async def test_has_room_again_when_one_has_gone(self) -> None:
+        """A place is free as soon as its connection is lost."""
+        async with listening(max_connections=1) as door:
+            async with door.client() as first:
+                await first.ask()
+            await until(lambda: door.listener.connections == 0)
+            async with door.client() as second:
+                assert b"GET / " == await second.ask()
+
+
+class TestAge:
+    async def test_ends_an_old_connection_with_its_answer(self) -> None:
+        """Past ``max_connection_age`` the answer says that it was the last."""
+        async with listening(max_connection_age=0) as door, door.client() as client:
+            client.writer.write(GET)
+            received = await client.rest()
+        assert received.endswith(b"connection: close\r\n\r\nGET / ")
+
+
+class TestDrain:
+    async def test_answers_what_has_begun(self) -> None:
+        """A request in flight is answered, and its connection closed."""
+        held = Held()
+        async with listening(held) as door, door.client() as client:
+            client.writer.write(GET)
+            await held.arrived.wait()
+            draining = asyncio.create_task(door.listener.drain(5))
+            held.go.set()
+            received = await client.rest()
+            assert await draining
+        assert received.endswith(b"connection: close\r\n\r\nGET / ")
+
+    async def test_reads_a_request_that_has_begun(self) -> None:
+        """Half a head is no idle connection: the other half may still come."""
+        async with listening() as door, door.client() as idle, door.client() as client:
+            await client.ask()
+            await idle.ask()
+            client.writer.write(GET[:20])
+            await client.writer.drain()
+            connections = door.listener.hall.connections
+            reads = operator.attrgetter("_reading")
+            await until(lambda: any(reads(each) is Reading.HEAD for each in connections))
+            draining = asyncio.create_task(door.listener.drain(5))
+            assert b"" == await idle.rest()
+            client.writer.write(GET[20:])
+            assert (await client.rest()).endswith(b"connection: close\r\n\r\nGET / ")
+            assert await draining
+
+    async def test_closes_what_is_idle(self) -> None:
+        """Idle connections, and those on which nothing ever came, are closed at once."""
+        async with listening() as door, door.client() as idle, door.client() as silent:
+            await idle.ask()
+            await until(lambda: door.listener.connections == 2)
+            assert await door.listener.drain(5)
+            assert (b"", b"") == (await idle.rest(), await silent.rest())
+
+    async def test_takes_no_new_connection(self) -> None:
+        """The port is closed from the beginning of the drain."""
+        async with listening() as door:
+            await door.listener.drain(5)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(door.address.host, door.address.port)
+
+    async def test_says_so_when_it_takes_too_long(self) -> None:
+        """What is not done in time is told, and cancelled when the listener is cut."""
+        held = Held()
+        async with listening(held) as door, door.client() as client:
+            client.writer.write(GET)
+            await held.arrived.wait()
+            assert not await door.listener.drain(0.01)
+            await door.listener.cut()
+            await held.cancelled.wait()
+
+    async def test_retires_connections_before(self) -> None:
+        """While retiring, new connections are served, and each answer is its connection's last."""
+        async with listening() as door:
+            door.listener.retire()
+            async with door.client() as client:
+                client.writer.write(GET)
+                received = await client.rest()
+        assert received.endswith(b"connection: close\r\n\r\nGET / ")
