@@ -13,6 +13,9 @@ from httpx_aiohttp import AiohttpTransport
 
 from service.deadline import Deadline
 
+Transport = httpx.AsyncBaseTransport
+"""The engine that an ``Outbound`` drives, by its one method that matters."""
+
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
 

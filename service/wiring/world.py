@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from service.deadline import Clock
-from service.outbound import open_transport, tls_context
+from service.outbound import Transport, open_transport, tls_context
 from service.watch import read_file
 
 
@@ -24,7 +22,7 @@ class Peer:
     connections: int = 64
 
 
-def dial(peer: Peer) -> httpx.AsyncBaseTransport:
+def dial(peer: Peer) -> Transport:
     """Return the engine for one peer. Raises ``OSError`` where its CA file cannot be used."""
     return open_transport(
         context=tls_context(peer.ca_file),
@@ -48,7 +46,7 @@ class World:
     octets: Callable[[int], bytes] = os.urandom
     fraction: Callable[[], float] = random.random
     read: Callable[[Path], bytes] = read_file
-    dial: Callable[[Peer], httpx.AsyncBaseTransport] = dial
+    dial: Callable[[Peer], Transport] = dial
 
     def nonce(self) -> str:
         """Return a text that was never given before: 128 random bits."""
