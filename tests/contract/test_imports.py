@@ -63,8 +63,8 @@ ORDER: Final = (
     "metrics",
     "logs",
     "tls",
-    "parting",
     "reception",
+    "parting",
     "handshake",
     "connection",
     "listener",
@@ -191,7 +191,7 @@ def test_the_simulator_shares_nothing() -> None:
 
 def test_every_library_is_declared() -> None:
     """What is imported is the standard library, the service itself, or a declared dependency."""
-    declared = {*FENCES, "service", "orjson", "uvloop", "pydantic_core"}
+    declared = {*FENCES, "service", "orjson", "uvloop", "httptools", "pydantic_core"}
     imported = {name.split(".")[0] for path in SERVICE.rglob("*.py") for name in imports(path)}
 
     assert set() == imported - declared - set(sys.stdlib_module_names)
