@@ -476,6 +476,17 @@ class TestEngine:
             async with serving(OK) as server, dialling() as send:
                 assert 200 == (await send(server.url)).status
 
+    async def test_a_proxy_needs_no_password(self) -> None:
+        """A proxy without a user is asked without one."""
+        async with (
+            serving(b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n") as proxy,
+            dialling(proxy_url=f"http://127.0.0.1:{proxy.port}") as send,
+        ):
+            with pytest.raises(Unreachable) as caught:
+                await send(URL)
+        assert "proxy" == caught.value.reason
+        assert b"authorization" not in proxy.seen[0].lower()
+
     async def test_goes_through_the_proxy_it_is_given(self) -> None:
         """A request to an HTTPS address asks the proxy for a tunnel and sends it nothing else."""
         refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"

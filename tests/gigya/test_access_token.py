@@ -135,6 +135,7 @@ class TestAccessToken:
         """Who waits while everything ends is told so, and nothing goes on."""
         before = asyncio.all_tasks()
         token = kept(Desk(takes=100))
+        await token.aclose()
         waiting = asyncio.create_task(token.get(later(1000)))
         await asyncio.sleep(0)
         await token.aclose()

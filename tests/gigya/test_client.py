@@ -458,7 +458,42 @@ class TestToken:
         assert [Result.DOWN, Result.OK, Result.OK] == rig.results
 
 
+class TestClosing:
+    async def test_ends_the_flight_of_a_token(self) -> None:
+        """Nothing goes on once the client is closed; who waited gets an error."""
+        probe = Rig()
+        wanted = OAuth2(user_key=probe.seeded.user_key, secret=Secret(probe.seeded.user_secret))
+        rig = Rig(credentials=wanted, previous=probe.bearer(), seeded=probe.seeded)
+        rig.knobs.turn(method="socialize.getToken", hold=asyncio.Event())
+        before = asyncio.all_tasks()
+        call = asyncio.create_task(rig.call())
+        await rig.simulator.calls.arrive(1)
+        await rig.client.aclose()
+        with pytest.raises(UpstreamTimeout):
+            await call
+        assert before == asyncio.all_tasks()
+
+    async def test_without_a_token_has_nothing_to_end(self) -> None:
+        """Closing is always allowed."""
+        rig = Rig()
+        await rig.call()
+        await rig.client.aclose()
+
+
 class TestSlots:
+    async def test_a_replaced_one_is_not_pinned(self) -> None:
+        """A call that ends well with replaced credentials changes nothing for the new ones."""
+        rig = Rig()
+        go = asyncio.Event()
+        rig.knobs.turn(hold=go, times=1)
+        task = asyncio.create_task(rig.call())
+        await rig.simulator.calls.arrive(1)
+        rig.slots.replace(Slots(current=wrong_bearer(), previous=rig.bearer()))
+        assert "current" == rig.client.working_slot
+        go.set()
+        await task
+        assert "current" == rig.client.working_slot
+
     async def test_previous_serves_where_current_is_rejected(self) -> None:
         """A key that is not active yet costs one call more, once; what works is pinned."""
         probe = Rig()
