@@ -48,6 +48,7 @@ async def _collect(receive: Receive) -> bytes:
 def _announced(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
-            # The server refuses a length that is not digits before it gets here.
-            return int(value) if value.isdigit() else 0
+            # The server refuses a length that is not digits before it gets here. Twenty digits
+            # are more than any body has, and few enough for int().
+            return int(value.lstrip(b"0")[:20] or b"0") if value.isdigit() else 0
     return 0

@@ -1,6 +1,7 @@
 """How long a request may take: as configured, or less where the caller says so."""
 
-import math
+import re
+from typing import Final
 
 from starlette.types import Scope
 
@@ -22,13 +23,13 @@ def deadline_of(scope: Scope, *, seconds: float, clock: Clock) -> Deadline:
     return Deadline.after(min(seconds, _seconds(given)), clock)
 
 
+_DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
 def _seconds(given: list[bytes]) -> float:
-    try:
-        [only] = given
-        seconds = float(only)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
+    is_one_number = len(given) == 1 and _DECIMAL.fullmatch(given[0])
+    seconds = float(given[0]) if is_one_number else 0.0
+    if seconds == 0.0:
         raise InvalidRequest(
             "Request-Timeout must be given once, as a positive number of seconds.",
             reason="bad-request-timeout",
