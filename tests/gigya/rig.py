@@ -1,4 +1,4 @@
-"""One site's way to Gigya, whole, with the simulator behind it in virtual time."""
+"""One site's way to Gigya, whole, with the simulator behind it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ ORIGIN = "https://socialize.us1.gigya.com"
 
 @dataclass(kw_only=True, eq=False)
 class Rig:
-    """Everything, and what was observed; the running loop must be a virtual one."""
+    """Everything, and what was observed; time is that of the running loop."""
 
     credentials: Credentials | None = None
     previous: Credentials | None = None
@@ -42,6 +42,7 @@ class Rig:
     share: float = 0.1
     token_max_age: float = 3600.0
     transport: httpx.AsyncBaseTransport | None = None
+    origin: str = ORIGIN
     ahead: float = 0.0
     """Seconds by which the simulator's clock is ahead of ours."""
 
@@ -66,7 +67,12 @@ class Rig:
         )
         keys = self.keys if self.keys is not None else (self.partner_key,)
         self.ring = Live(KeyRing(keys, self.terms.sealing.padding))
-        self.client = self._client()
+        self.reach(self.transport or httpx.ASGITransport(app=self.simulator), self.origin)
+
+    def reach(self, transport: httpx.AsyncBaseTransport, origin: str) -> None:
+        """Go to Gigya by another way."""
+        self.transport, self.origin = transport, origin
+        self.client = self._client(transport)
         nonces = count()
         self.session_info = SessionInfo(
             self.client,
@@ -121,12 +127,12 @@ class Rig:
         params = {"UID": EVERYTHING, "provider": "twitter", **params}
         return await self.client.call(METHOD, params, self.deadline(seconds))
 
-    def _client(self) -> Client:
+    def _client(self, transport: httpx.AsyncBaseTransport) -> Client:
         nonces = count()
         return Client(
-            Outbound(self.transport or httpx.ASGITransport(app=self.simulator)),
+            Outbound(transport),
             self.slots,
-            origin=ORIGIN,
+            origin=self.origin,
             api_key=self.seeded.api_key,
             pauses=Retries(Backoff(), Budget(share=self.share), random=lambda: 0.5),
             clock=self.clock,
