@@ -59,6 +59,8 @@ from service.wiring.world import World
 DISTRIBUTION: Final = "gigya-credential-proxy"
 WARM_UP: Final = 5.0
 """Seconds that readiness waits for issuers' first keys, and no longer."""
+SWEEP_INTERVAL: Final = 5.0
+"""Seconds between two looks for sessions in the cache that are over."""
 LAG_INTERVAL: Final = 1.0
 """Seconds between two looks at the event loop's lag."""
 
@@ -118,6 +120,8 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     tls = _tls(settings.listeners.api.tls, world, followers.changed)
     watcher = Watcher([config, keys, *_watched(sites), *([tls] if tls else [])])
     lifecycle = _lifecycle(parts, callers, sites, watcher, book)
+    if cache is not None:
+        lifecycle.run_beside(partial(_sweep, cache))
     entrance = Entrance(
         tuple(callers.methods), policy=rules.policy, floods=_floods(parts), judged=seen.judged
     )
@@ -352,6 +356,12 @@ def _sequence(book: Journal, sink: str) -> float:
 async def _warm(key_sets: Sequence[KeySet], world: World) -> None:
     deadline = Deadline.after(WARM_UP, world.clock)
     await asyncio.gather(*(keys.warm(deadline) for keys in key_sets))
+
+
+async def _sweep(cache: Cache[CacheKey]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL)
+        cache.sweep()
 
 
 async def _measure_lag(metrics: Metrics) -> None:

@@ -80,6 +80,7 @@ METRICS: Final = (
     Row("upstream_waiting", _G, "Calls to Gigya that wait for a slot", ("site",)),
     Row("upstream_shed", _C, "Calls to Gigya refused for want of a slot", ("site",)),
     Row("breaker_open", _G, "1 while a site's calls are stopped, 0.5 while probing", ("site",)),
+    Row("credentials_rejected", _G, "1 while Gigya refuses a site's credentials", ("site",)),
     Row("breaker_transitions", _C, "Changes of a site's breaker", ("site", "to")),
     Row("decrypts", _C, "Sealed replies opened or not", ("site", "slot", "result")),
     Row("flights", _C, "Requests that began, joined or abandoned a call", ("event",)),

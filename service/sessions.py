@@ -41,8 +41,9 @@ class SiteSource:
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
         """Ask Gigya, if the breaker lets us and there is a slot."""
-        with self.breaker.guard():
-            async with self.admission.slot(query.uid, deadline):
+        self.breaker.check()  # before the queue, so that an outage is told at once
+        async with self.admission.slot(query.uid, deadline):
+            with self.breaker.guard():
                 return await self.source.session(query, deadline)
 
 
@@ -53,6 +54,16 @@ class Caching:
     cache: Cache[Key]
     granted: Granted
     generation: Callable[[], int]
+
+    def place(self, key: Key) -> Key:
+        """Return where ``key`` is kept under the grants of now."""
+        query, generations = key
+        return query, (*generations, self.generation())
+
+    def keep(self, key: Key, session: Session) -> None:
+        """Keep of ``session`` what someone is granted."""
+        query, _ = key
+        self.cache.keep(self.place(key), only(session, self.granted(query.site, query.provider)))
 
 
 class Sessions:
@@ -85,40 +96,31 @@ class Sessions:
         """
         site = self._sites[query.site]
         key = (query, site.generations())
-        if self._caching is None:
-            return await self._ask(site, key, max_age=max_age, deadline=deadline)
-        return await self._ask_through(self._caching, site, key, max_age, deadline)
-
-    async def _ask(
-        self, site: SiteSource, key: Key, *, max_age: int | None, deadline: Deadline
-    ) -> Session:
-        def call() -> Awaitable[Session]:
-            return site.session(key[0], Deadline.after(self._seconds, self._clock))
-
-        return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
-
-    async def _ask_through(
-        self,
-        caching: Caching,
-        site: SiteSource,
-        key: Key,
-        max_age: int | None,
-        deadline: Deadline,
-    ) -> Session:
-        query, generations = key
-        place = (query, (*generations, caching.generation()))
-        if max_age != 0:
+        caching = self._caching
+        if caching is not None and max_age != 0:
+            place = caching.place(key)
             if (kept := caching.cache.session(place, max_age=max_age)) is not None:
                 return kept
             if (failure := caching.cache.failure(place)) is not None:
                 raise failure
+
+        def call() -> Awaitable[Session]:
+            return self._call(site, key)
+
+        return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
+
+    async def _call(self, site: SiteSource, key: Key) -> Session:
+        """Ask once for everybody who waits, and keep what came for those who come later."""
+        query, generations = key
         try:
-            session = await self._ask(site, key, max_age=max_age, deadline=deadline)
+            session = await site.session(query, Deadline.after(self._seconds, self._clock))
         except ServiceError as error:
-            caching.cache.keep_failure(place, error)
+            # Only what Gigya was asked: refusals of ours tell nothing about this session.
+            if self._caching is not None and error.exchange is not None:
+                self._caching.cache.keep_failure(self._caching.place(key), error)
             raise
-        granted = caching.granted(query.site, query.provider)
-        caching.cache.keep(place, only(session, granted))
+        if self._caching is not None and site.generations() == generations:
+            self._caching.keep(key, session)
         return session
 
 

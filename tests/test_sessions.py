@@ -1,16 +1,18 @@
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from service.deadline import Clock, Deadline
-from service.errors import NoSession, ServiceError, UpstreamUnavailable
+from service.errors import NoSession, ServiceError, UpstreamTimeout, UpstreamUnavailable
 from service.model import Exchange, Field, ProviderName, Session, SessionQuery, SiteName, Uid
 from service.resilience.admission import Admission
 from service.resilience.breaker import Breaker
 from service.resilience.breaker import Limits as BreakerLimits
-from service.resilience.cache import Bounds, Cache
+from service.resilience.cache import STORED, Bounds, Cache
 from service.resilience.flights import Flights
 from service.secret import Secret
 from service.sessions import NOT_KEPT, Caching, Key, Sessions, SiteSource, only
@@ -61,7 +63,8 @@ class House:
         self.policy_generation = 1
         self.granted = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET})
         bounds = Bounds(ttl=60, margin=10, entries=10, octets=100_000)
-        self.cache: Cache[Key] = Cache(bounds, clock=self.clock)
+        self.events: list[str] = []
+        self.cache: Cache[Key] = Cache(bounds, clock=self.clock, observe=self.events.append)
         source = SiteSource(
             source=self.gigya,
             breaker=Breaker(
@@ -82,6 +85,11 @@ class House:
             seconds=10,
             caching=caching if cached else None,
         )
+
+    @property
+    def stored(self) -> int:
+        """How often a session was put into the cache."""
+        return self.events.count(STORED)
 
     async def ask(self, *, max_age: int | None = None, within: float = 10) -> str:
         session = await self.sessions.session(
@@ -166,15 +174,65 @@ class TestCachedSessions:
     async def test_failures_of_gigyas_cool_down(self) -> None:
         """The next request of a moment later hears the same without a call; then it is asked."""
         house = House(cached=True)
-        house.gigya.error = UpstreamUnavailable("away")
-        for _ in range(3):
-            with pytest.raises(UpstreamUnavailable):
+        house.gigya.error = UpstreamUnavailable("away", exchange=Exchange(attempts=1))
+        for cached in (False, True, True):
+            with pytest.raises(UpstreamUnavailable) as refused:
                 await house.ask()
+            assert refused.value.exchange is not None
+            assert cached is refused.value.exchange.cached
         assert 1 == house.gigya.calls
         await asyncio.sleep(1)
         house.gigya.error = None
 
         assert "token-2" == await house.ask()
+
+    async def test_one_impatient_request_cools_nothing_down(self) -> None:
+        """That a request had no time says nothing about Gigya."""
+        house = House(cached=True)
+        with pytest.raises(UpstreamTimeout):
+            await house.ask(within=0.1)
+
+        assert "token-2" == await house.ask()
+
+    async def test_refusals_of_ours_cool_nothing_down(self) -> None:
+        """When the breaker lets calls through again, the very next request is served."""
+        house = House(cached=True)
+        house.gigya.error = UpstreamUnavailable("away")
+        for _ in range(4):
+            with pytest.raises(UpstreamUnavailable):
+                await house.ask()
+        house.gigya.error = None
+        await asyncio.sleep(5)
+
+        assert "token-4" == await house.ask()
+
+    async def test_are_kept_once_for_all_who_waited(self) -> None:
+        """Sharing a call is storing once."""
+        house = House(cached=True)
+        await asyncio.gather(*(house.ask() for _ in range(10)))
+
+        assert 1 == house.stored
+
+    async def test_of_an_old_key_are_not_kept(self) -> None:
+        """A call that lands after a rotation serves who waited for it, and nobody else."""
+        house = House(cached=True)
+        before = asyncio.create_task(house.ask())
+        await asyncio.sleep(0.1)
+        house.generation += 1
+
+        assert ("token-1", 0) == (await before, len(house.cache))
+
+    async def test_leave_the_memory_when_they_are_over(self) -> None:
+        """Tokens that nobody asks for again do not stay."""
+        house = House(cached=True)
+        await house.ask()
+        await asyncio.sleep(59)
+        house.cache.sweep()
+        assert 1 == len(house.cache)
+        await asyncio.sleep(1)
+        house.cache.sweep()
+
+        assert (0, 0) == (len(house.cache), house.cache.octets)
 
     async def test_what_is_true_of_a_user_is_asked_again(self) -> None:
         """A user who has just connected is found at once."""
@@ -197,6 +255,24 @@ class TestCachedSessions:
 
         assert NOT_KEPT is kept.token_secret
         assert "token-1" == kept.auth_token.reveal()
+
+    async def test_overload_is_no_answer_of_gigyas(self) -> None:
+        """A full queue neither opens the breaker nor closes an open one."""
+        house = House()
+        house.gigya.error = UpstreamUnavailable("away")
+        queries = [replace(QUERY, uid=Uid(str(n))) for n in range(30)]
+
+        async def ask(query: SessionQuery) -> str:
+            deadline = Deadline.after(10, house.clock)
+            try:
+                await house.sessions.session(query, max_age=None, deadline=deadline)
+            except ServiceError as error:
+                return error.reason
+            raise AssertionError("it is away")
+
+        reasons = await asyncio.gather(*map(ask, queries))
+
+        assert {"upstream-unavailable": 4, "breaker-open": 10, "overloaded": 16} == Counter(reasons)
 
     async def test_never_stale_while_gigya_is_away(self) -> None:
         """When the time to live is over and Gigya is away, there is an error and no old token."""

@@ -11,6 +11,8 @@ from service.errors import Overloaded
 from service.model import Uid
 
 RETRY_AFTER: Final = 1.0
+LONGEST_WAIT: Final = 0.5
+"""The part of what is left to a call that it may wait: one that waited longer could not be made."""
 SHED: Final = "This service has more calls to Gigya waiting than it accepts. Ask again a bit later."
 
 
@@ -18,7 +20,7 @@ class Admission:
     """Slots for calls to one site.
 
     ``concurrency`` calls run at once, ``per_uid`` of them for one UID (Gigya answers 409030 above
-    5); ``queue`` more may wait until their deadline. The rest is shed at once.
+    5); ``queue`` more may wait for half of the time that they have. The rest is shed at once.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Admission:
         place = (uid, turn)
         self._waiting.append(place)
         try:
-            await asyncio.wait({turn}, timeout=deadline.remaining())
+            await asyncio.wait({turn}, timeout=deadline.remaining() * LONGEST_WAIT)
         except asyncio.CancelledError:
             self._leave(place)
             raise

@@ -22,10 +22,19 @@ class State(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half-open"
+    REJECTED = "rejected"
+    """Open, because Gigya refuses our credentials; told to observers only."""
 
 
 OUTAGE: Final = (UpstreamUnavailable, UpstreamTimeout, UpstreamInvalid)
 """What counts as Gigya being away. A refusal of our credentials does not."""
+
+PATIENCE: Final = 1.0
+"""Seconds after which a call that its callers gave up counts as one that failed.
+
+Without it callers with short deadlines would keep the breaker from ever learning of a black hole;
+were it shorter, one impatient caller could close a healthy Gigya to all others.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +44,16 @@ class Limits:
     failures: int
     window: float
     cool_down: float
+    rejections: int = 3
+    """Refusals of our credentials in a row; one alone may be about what a caller sent."""
 
 
 class Breaker:
     """Lets calls through, or refuses them at once, by what became of the last ones.
 
     After the cool-down one call is let through as a probe; its fate decides. ``is_rejection`` tells
-    a refusal of our credentials, which gets a cool-down of the same length without being an outage.
+    a refusal of our credentials: ``rejections`` in a row get a cool-down of the same length without
+    being an outage.
     """
 
     def __init__(
@@ -57,6 +69,7 @@ class Breaker:
         self._is_rejection = is_rejection
         self._observe = observe
         self._failed_at: deque[float] = deque(maxlen=limits.failures)
+        self._rejected = 0
         self._until: float | None = None
         self._why: type[ServiceError] = UpstreamUnavailable
         self._probing = False
@@ -69,60 +82,77 @@ class Breaker:
         waits = self._probing or self._monotonic() < self._until
         return State.OPEN if waits else State.HALF_OPEN
 
+    def check(self) -> None:
+        """Raise what the last calls met if no call would be let through now."""
+        if self.state is State.OPEN and self._until is not None:
+            wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
+            raise self._why(REFUSALS[self._why], reason="breaker-open", retry_after=wait)
+
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Let the call in the block through and note its fate.
 
         Raises what the last calls met, with the seconds to wait, instead of letting it through.
         """
-        probes = self._admit()
+        probes, began = self._admit(), self._monotonic()
         try:
             yield
         except ServiceError as error:
             self._failed(error, probes=probes)
             raise
         except BaseException:
-            # Given up before it told anything: the next call may probe.
-            self._probing = self._probing and not probes
+            self._given_up(self._monotonic() - began, probes=probes)
             raise
         else:
             self._succeeded()
 
     def _admit(self) -> bool:
-        state = self.state
-        if state is State.OPEN and self._until is not None:
-            wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
-            raise self._why(REFUSALS[self._why], reason="breaker-open", retry_after=wait)
-        if state is State.HALF_OPEN:
+        self.check()
+        if self.state is State.HALF_OPEN:
             self._probing = True
             self._observe(State.HALF_OPEN)
-        return self._probing
+            return True
+        return False
 
     def _succeeded(self) -> None:
         self._probing = False
+        self._rejected = 0
         self._failed_at.clear()
         if self._until is not None:
             self._until = None
             self._observe(State.CLOSED)
 
+    def _given_up(self, seconds: float, *, probes: bool) -> None:
+        if seconds >= PATIENCE:
+            self._failed(UpstreamTimeout("Nobody waited any longer."), probes=probes)
+        elif probes:
+            self._probing = False  # it told nothing: the next call may probe
+
     def _failed(self, error: ServiceError, *, probes: bool) -> None:
         rejected = self._is_rejection(error)
-        if not rejected and not isinstance(error, OUTAGE):
+        if not rejected and not is_outage(error):
             self._succeeded()  # Gigya answered, whatever it said of the user
             return
         if self._until is not None and not probes:
             return  # begun before the breaker opened: it tells nothing new
         self._probing = False
         now = self._monotonic()
+        self._rejected = self._rejected + 1 if rejected else 0
         self._failed_at.append(now)
-        if rejected or probes or self._is_full(now):
+        if probes or self._rejected >= self._limits.rejections or self._is_full(now):
             self._until = now + self._limits.cool_down
             self._why = UpstreamRejected if rejected else UpstreamUnavailable
-            self._observe(State.OPEN)
+            self._observe(State.REJECTED if rejected else State.OPEN)
 
     def _is_full(self, now: float) -> bool:
         full = len(self._failed_at) == self._limits.failures
         return full and now - self._failed_at[0] <= self._limits.window
+
+
+def is_outage(error: ServiceError) -> bool:
+    """Whether ``error`` tells that Gigya is away, not what it answered about one session."""
+    code = error.exchange.error_code if error.exchange else None
+    return isinstance(error, OUTAGE) and code != 0
 
 
 REFUSALS: Final[Mapping[type[ServiceError], str]] = {

@@ -46,6 +46,10 @@ class _Kept:
     until: float
     octets: int
 
+    def lives(self, now: float) -> bool:
+        """Whether it is not over, and the clock was not set back."""
+        return self.session.fetched_at <= now < self.until
+
 
 class Cache(Generic[K]):
     """Sessions by key, least recently used first."""
@@ -68,8 +72,8 @@ class Cache(Generic[K]):
         """Return the session kept for ``key`` if it is at most ``max_age`` seconds old."""
         now = self._clock.wall()
         kept = self._kept.get(key)
-        if kept is not None and not kept.session.fetched_at <= now < kept.until:
-            self._drop(key)  # over, or the clock was set back
+        if kept is not None and not kept.lives(now):
+            self._drop(key)
             kept = None
         if kept is None or (max_age is not None and now - kept.session.fetched_at > max_age):
             self._observe(MISS)
@@ -85,7 +89,9 @@ class Cache(Generic[K]):
             self._failures.pop(key, None)
             return None
         self._observe(COOLED)
-        return error.again()
+        again = error.again()
+        again.exchange = error.exchange and _as_hit(error.exchange)
+        return again
 
     def keep(self, key: K, session: Session) -> None:
         """Keep ``session`` until its time to live or its earliest expiry less the margin."""
@@ -115,6 +121,14 @@ class Cache(Generic[K]):
         self._kept.clear()
         self._failures.clear()
         self.octets = 0
+
+    def sweep(self) -> None:
+        """Forget what is over: nobody may ask for it any more, and it holds tokens."""
+        now, moment = self._clock.wall(), self._clock.monotonic()
+        for key in [k for k, kept in self._kept.items() if not kept.lives(now)]:
+            self._drop(key)
+        for key in [k for k, (_, until) in self._failures.items() if moment >= until]:
+            del self._failures[key]
 
     def _until(self, session: Session) -> float:
         expiries = (session.token_expires_at, session.session_expires_at)

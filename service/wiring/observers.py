@@ -120,6 +120,7 @@ class SiteObserver:
         self._log = log
         self._site = site
         metrics.set("breaker_open", 0, site)
+        metrics.set("credentials_rejected", 0, site)
 
     @quietly
     def attempted(self, result: Result, seconds: float) -> None:
@@ -163,8 +164,11 @@ class SiteObserver:
     def breaker(self, state: State) -> None:
         """Tell how the breaker stands."""
         self._metrics.count("breaker_transitions", self._site, state)
+        is_rejected = state is State.REJECTED
         self._metrics.set("breaker_open", _OPENNESS[state], self._site)
-        self._log.warning("breaker", site=self._site, state=state)
+        self._metrics.set("credentials_rejected", is_rejected, self._site)
+        say = self._log.error if is_rejected else self._log.warning
+        say("breaker", site=self._site, state=state)
 
     def watch(self, admission: Admission) -> None:
         """Show the slots that are taken and waited for."""
@@ -172,7 +176,12 @@ class SiteObserver:
         self._metrics.read("upstream_waiting", lambda: admission.waiting, self._site)
 
 
-_OPENNESS: Final = {State.CLOSED: 0.0, State.HALF_OPEN: 0.5, State.OPEN: 1.0}
+_OPENNESS: Final = {
+    State.CLOSED: 0.0,
+    State.HALF_OPEN: 0.5,
+    State.OPEN: 1.0,
+    State.REJECTED: 0.0,  # no outage: an alarm of its own
+}
 
 
 class AuditObserver:

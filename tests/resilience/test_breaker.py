@@ -6,10 +6,12 @@ import pytest
 from service.errors import (
     NoSession,
     ServiceError,
+    UpstreamInvalid,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from service.model import Exchange
 from service.resilience.breaker import Breaker, Limits, State
 
 LIMITS = Limits(failures=3, window=30, cool_down=5)
@@ -34,9 +36,10 @@ class Site:
         self.calls = 0
         self.breaker = Breaker(LIMITS, monotonic=self.time, observe=self.told.append, **options)
 
-    def call(self, error: BaseException | None = None) -> None:
+    def call(self, error: BaseException | None = None, *, seconds: float = 0) -> None:
         with self.breaker.guard():
             self.calls += 1
+            self.time.now += seconds
             if error is not None:
                 raise error
 
@@ -140,14 +143,50 @@ class TestBreaker:
         assert State.HALF_OPEN is site.state()
 
     def test_rejected_credentials_are_not_an_outage(self) -> None:
-        """They get a cool-down at once, and who asks meanwhile hears what is the matter."""
+        """They get a cool-down soon, and who asks meanwhile hears what is the matter."""
         site = Site(is_rejection=lambda error: error.reason == "credentials")
-        site.fail(1, UpstreamRejected("no", reason="credentials"))
+        site.fail(3, UpstreamRejected("no", reason="credentials"))
 
         with pytest.raises(UpstreamRejected) as refused:
             site.call()
 
-        assert (1, 5) == (site.calls, refused.value.retry_after)
+        assert (3, 5) == (site.calls, refused.value.retry_after)
+        assert [State.REJECTED] == site.told
+
+    def test_one_rejection_is_no_rule(self) -> None:
+        """What Gigya rejects of one request may be that request's fault, if others pass."""
+        site = Site(is_rejection=lambda error: error.reason == "credentials")
+        for _ in range(5):
+            site.fail(2, UpstreamRejected("no", reason="credentials"))
+            site.call()
+
+        assert State.CLOSED is site.state()
+
+    def test_what_gigya_says_of_one_session_is_no_outage(self) -> None:
+        """A session that cannot be read does not close Gigya to the others."""
+        site = Site()
+        site.fail(9, UpstreamInvalid("odd", exchange=Exchange(error_code=0, attempts=1)))
+
+        assert State.CLOSED is site.state()
+
+    @pytest.mark.parametrize(("seconds", "state"), [(0.9, State.CLOSED), (1.0, State.OPEN)])
+    def test_learns_from_calls_that_are_given_up(self, seconds: float, state: State) -> None:
+        """Callers with little time do not hide a black hole; impatient ones do not make one."""
+        site = Site()
+        for _ in range(3):
+            with pytest.raises(asyncio.CancelledError):
+                site.call(asyncio.CancelledError(), seconds=seconds)
+
+        assert state is site.state()
+
+    def test_can_be_asked_without_a_call(self) -> None:
+        """Who would have to wait for a slot hears first whether there is a point."""
+        site = Site()
+        site.breaker.check()
+        site.fail(3)
+
+        with pytest.raises(UpstreamUnavailable):
+            site.breaker.check()
 
     def test_an_outage_makes_few_calls(self) -> None:
         """With every call failing, calls fall far below a tenth of the requests."""
