@@ -46,6 +46,11 @@ class Pledge:
         self._open -= 1
         self._decide()
 
+    def expire(self) -> None:
+        """Decide against the release, if nothing was decided: it has no more time."""
+        if not self.verdict.done():
+            self.verdict.set_result(False)
+
     def landed(self, taker: Taker) -> None:
         """Remember a sink on whose medium the record stands, in time or not."""
         if self._withdrawal is None:

@@ -100,14 +100,20 @@ class Journal:
 
     async def _release(self, entry: Entry) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
-        verdict = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        verdict = loop.create_future()
         pledge = Pledge(verdict, sinks=len(self._sinks), accept=self._accept)
         self._submit(self._body(entry), pledge)
+        left = None if entry.deadline is None else entry.deadline.remaining()
+        timer = None if left is None else loop.call_later(left, pledge.expire)
         try:
             is_accepted = await verdict
         except asyncio.CancelledError:
             self._withdraw(entry, pledge, CANCELLED)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
         if not is_accepted:
             self._withdraw(entry, pledge, UNAVAILABLE)
             raise AuditUnavailable(REFUSED)

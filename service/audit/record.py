@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from service.audit.fingerprints import AuditKey
+from service.deadline import Deadline
 from service.model import Caller, Exchange, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
 
@@ -31,7 +32,7 @@ class Entry:
     ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid`` and
     ``tokens`` are fingerprinted at the commit and then dropped. ``opened_at`` is UNIX seconds,
     ``started`` monotonic seconds. ``identity`` was proved and is no caller's. ``is_counted``: one
-    of a flood, told as a count (no release).
+    of a flood, told as a count (no release). No release waits for its record beyond ``deadline``.
     """
 
     audit_id: str
@@ -62,6 +63,7 @@ class Entry:
     config_hash: str | None = None
     build: str | None = None
     commit_to: Commit = field(default=_nowhere, repr=False)
+    deadline: Deadline | None = field(default=None, repr=False)
     is_counted: bool = False
     is_committed: bool = False
 

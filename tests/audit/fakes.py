@@ -93,6 +93,19 @@ class Recorder:
         self.heads[sink] = head
 
 
+class Waiting(Recorder):
+    """Says when a sink came back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_back = asyncio.Event()
+
+    def readmitted(self, sink: str, missed: int) -> None:
+        """Remember, and say so."""
+        super().readmitted(sink, missed)
+        self.is_back.set()
+
+
 class Paper:
     """A medium in memory; ``room`` is how many octets fit before it is full."""
 

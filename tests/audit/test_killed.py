@@ -13,7 +13,7 @@ from service.audit.reading import arranged, from_path
 from tests.audit.streams import verdict
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = int(os.environ.get("AUDIT_KILL_ROUNDS", "10"))
+ROUNDS = [5, pytest.param(200, marks=pytest.mark.needs_tools)]
 
 
 def killed(directory: Path, durability: str, dice: random.Random) -> list[bytes]:
@@ -41,12 +41,13 @@ def _octets(descriptor: int, enough: int) -> Iterator[bytes]:
 
 
 class TestKilled:
+    @pytest.mark.parametrize("rounds", ROUNDS)
     @pytest.mark.parametrize("durability", ["os", "disk"])
-    def test_at_a_random_moment(self, durability: str, tmp_path: Path) -> None:
+    def test_at_a_random_moment(self, durability: str, rounds: int, tmp_path: Path) -> None:
         """Killed under load, again and again: the files verify, and no token lacks its record."""
         dice = random.Random(durability)
         received: set[bytes] = set()
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             received.update(killed(tmp_path, durability, dice))
         sources = arranged([from_path(str(path)) for path in tmp_path.iterdir()])
         texts = [Path(source.name).read_bytes() for source in sources]

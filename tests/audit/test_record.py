@@ -190,7 +190,7 @@ class TestSchema:
         """The published schema is one itself."""
         jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
-    @settings(max_examples=150)
+    @settings(max_examples=60)
     @given(ENTRIES)
     def test_every_request(self, made: Entry) -> None:
         """Whatever an entry holds, its record is as published and holds no secret."""

@@ -1,0 +1,113 @@
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from service.audit.fingerprints import AuditKey, Keyring
+from service.model import Uid
+from service.secret import Secret
+from tests.audit.streams import verified
+from tests.audit.test_record import VALIDATOR
+from tests.house import AUDIT_FILE, AUDIT_KEY, OTHER_TOKEN, TOKEN, House, Visitor
+
+KEY: Final = AuditKey.from_file(AUDIT_KEY)
+CODES: Final = (403005, 403009, 400096, 403007, 404000)
+PROVIDERS: Final = ("twitter", "facebook", "googleplus", "yahoo", "linkedin", "nobody", "")
+
+
+def request(dice: random.Random, uids: list[str]) -> dict[str, Any]:
+    """Return a request that may be good in any way or bad in any way."""
+    members: dict[str, Any] = {
+        "uid": dice.choice([*uids, "sentinel-unknown-uid"]),
+        "provider": dice.choice(PROVIDERS),
+        "token": dice.choice([TOKEN, TOKEN, TOKEN, OTHER_TOKEN, "wrong", None]),
+    }
+    if dice.random() < 0.3:
+        fields = ["authToken", "tokenSecret", "access_token", "oauth_token", "sentinel-field"]
+        members["fields"] = dice.sample(fields, dice.randrange(1, 3))
+    if dice.random() < 0.2:
+        members["min_ttl"] = dice.choice([0, 60, 10**6])
+    if dice.random() < 0.1:
+        members["site"] = dice.choice(["shop", "sentinel-site"])
+    if dice.random() < 0.1:
+        members["context"] = {"x": "sentinel-context"}
+    return members
+
+
+def sentinels(house: House) -> Iterator[str]:
+    """Yield every UID and every secret of the simulated Gigya and of our files."""
+    for uid, connections in house.gigya.site.users.items():
+        yield uid
+        for connection in connections.values():
+            yield from (connection.auth_token, connection.token_secret, connection.session_handle)
+            yield connection.provider_uid
+    yield from ("sentinel", TOKEN, OTHER_TOKEN, AUDIT_KEY.decode())
+    yield from (house.gigya.partner_secret, house.gigya.user_secret)
+
+
+async def asked(visitor: Visitor, house: House, dice: random.Random, uids: list[str]) -> Any:
+    if dice.random() < 0.05:
+        house.simulator.knobs.turn(error_code=dice.choice(CODES), times=1)
+    return await visitor.ask(**request(dice, uids))
+
+
+class TestWholeService:
+    @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.needs_tools)])
+    async def test_every_outcome(self, count: int, tmp_path: Path) -> None:
+        """The record of each answer names exactly its tokens, and no secret stands anywhere."""
+        house, dice = House(tmp_path), random.Random(count)
+        much = {"rate": 10**6, "burst": 10**6}
+        house.settings["limits"] = {"per_peer": much, "all_peers": dict(much)}
+        uids = list(house.gigya.site.users)
+        answers = []
+        async with house.open() as visitor:
+            for _ in range(count // 10):
+                work = [asked(visitor, house, dice, uids) for _ in range(10)]
+                answers += await asyncio.gather(*work)
+        text = (tmp_path / AUDIT_FILE).read_bytes()
+        found = {r["audit_id"]: r for r in house.records()}
+        assert count == len(found)
+        for answer in answers:
+            record = found[answer.headers["audit-id"]]
+            tokens = answer.json().get("tokens", {})
+            assert list(tokens) == record.get("names_released", [])
+            assert answer.status_code == record["status"]
+            expected = {n: KEY.of_token(Secret(v)) for n, v in tokens.items() if isinstance(v, str)}
+            assert expected == record.get("tokens", {})
+        assert len({r["outcome"] for r in found.values()}) >= 6
+        octets = text.decode()
+        assert [] == [s for s in sentinels(house) if s and s in octets]
+        for line in text.splitlines():
+            VALIDATOR.validate(json.loads(line))
+        verifier, findings = verified(text, keys=Keyring((KEY,)))
+        assert (0, []) == (verifier.tampering, findings)
+
+    async def test_user(self, tmp_path: Path) -> None:
+        """A user's records can be found by the fingerprint of the UID."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            await visitor.ask()
+        assert KEY.of_uid(Uid("user-twitter")) == house.records()[0]["user"]
+
+    async def test_deleted_file(self, tmp_path: Path) -> None:
+        """When the file is deleted, the next token has its record in a new file."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            await visitor.ask()
+            (tmp_path / AUDIT_FILE).unlink()
+            answer = await visitor.ask()
+        assert answer.headers["audit-id"] in {r["audit_id"] for r in house.records()}
+
+    async def test_no_sink(self, tmp_path: Path) -> None:
+        """While no sink can be written there is no token, one answer, and readiness stays."""
+        (tmp_path / AUDIT_FILE).mkdir()
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            answer = await visitor.ask()
+            ready = await visitor.manage("/readyz")
+        assert (503, "audit-unavailable") == (answer.status_code, answer.json()["code"])
+        assert 200 == ready.status_code
