@@ -26,6 +26,21 @@ def deadline_of(scope: Scope, *, seconds: float, clock: Clock) -> Deadline:
 _DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
+def early_deadline_of(scope: Scope, *, seconds: float, clock: Clock) -> Deadline:
+    """Return the deadline before it is known who asks; a bad header is told after that."""
+    try:
+        return deadline_of(scope, seconds=seconds, clock=clock)
+    except InvalidRequest:
+        return Deadline.after(seconds, clock)
+
+
+def require_good_timeout(scope: Scope) -> None:
+    """Raise ``InvalidRequest`` for a ``Request-Timeout`` that is none."""
+    given = [value for name, value in scope["headers"] if name == REQUEST_TIMEOUT]
+    if given:
+        _seconds(given)
+
+
 def _seconds(given: list[bytes]) -> float:
     is_one_number = len(given) == 1 and _DECIMAL.fullmatch(given[0])
     seconds = float(given[0]) if is_one_number else 0.0

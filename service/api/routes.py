@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.answers import JsonAnswer, release_answer
 from service.api.bodies import read_body
-from service.api.deadlines import deadline_of
+from service.api.deadlines import early_deadline_of, require_good_timeout
 from service.api.recording import ENTRY
 from service.api.requests import parse, require_json
 from service.audit.record import RELEASED, Entry
@@ -75,12 +75,12 @@ class Api:
     async def provider_tokens(self, request: Request) -> Response:
         """Release provider tokens: who, how much, what; then record; only then reveal."""
         entry = _entry(request)
-        deadline = Deadline.after(self._deadline, self._clock)
+        deadline = entry.deadline = self._deadline_of(request)
         caller = entry.caller = await self._identify(request.scope, deadline)
         with self._limits.admit(caller.name):
             content_types = request.headers.getlist("content-type")
             require_json(content_types)
-            deadline = deadline_of(request.scope, seconds=deadline.remaining(), clock=self._clock)
+            require_good_timeout(request.scope)
             body = await read_body(
                 request.scope,
                 request.receive,
@@ -112,10 +112,13 @@ class Api:
         return self._answer(request, self._openapi)
 
     async def _admit(self, request: Request) -> Caller:
-        deadline = Deadline.after(self._deadline, self._clock)
+        deadline = self._deadline_of(request)
         caller = _entry(request).caller = await self._identify(request.scope, deadline)
         with self._limits.admit(caller.name):
             return caller
+
+    def _deadline_of(self, request: Request) -> Deadline:
+        return early_deadline_of(request.scope, seconds=self._deadline, clock=self._clock)
 
     def _answer(self, request: Request, content: Any) -> Response:
         _entry(request).outcome = ANSWERED
