@@ -1,5 +1,6 @@
 """The authentications of the configuration to the methods that recognise callers."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,19 +31,30 @@ Closer = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Wired:
-    """The methods in the order of the configuration, and what they need beside requests."""
+    """The methods in the order of the configuration, and what they need beside requests.
+
+    ``verifiers``, by issuer, are no methods of their own: a ``token_review`` goes by them first.
+    """
 
     methods: list[Method] = field(default_factory=list)
     key_sets: dict[str, KeySet] = field(default_factory=dict)
     closers: list[Closer] = field(default_factory=list)
+    verifiers: Mapping[str, rows.Jwt] = field(default_factory=dict)
 
 
 def wire_callers(settings: Settings, *, world: World, observe: Observe) -> Wired:
     """Return every configured way for callers to prove themselves."""
-    wired = Wired()
+    wired = Wired(verifiers=_verifiers(settings.authentication))
     for row in settings.authentication:
-        wired.methods.append(_MAKERS[type(row)](row, wired, world, observe))
+        if row not in wired.verifiers.values():
+            wired.methods.append(_MAKERS[type(row)](row, wired, world, observe))
     return wired
+
+
+def _verifiers(ways: Sequence[rows.Authentication]) -> Mapping[str, rows.Jwt]:
+    """Return the ``jwt`` rows whose tokens an API server is asked about as well."""
+    reviewed = {row.issuer for row in ways if isinstance(row, rows.TokenReview)}
+    return {row.issuer: row for row in ways if isinstance(row, rows.Jwt) and row.issuer in reviewed}
 
 
 def _static(row: rows.Static, _: Wired, world: World, __: Observe) -> Static:
@@ -63,6 +75,26 @@ def _mutual_tls(row: rows.MutualTls, _: Wired, world: World, __: Observe) -> Mut
 
 
 def _jwt(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> Jwt:
+    local = LocalRules(
+        issuer=row.issuer,
+        rules=_rules(row, frozenset(row.audiences)),
+        algorithms=row.algorithms,
+        owner=service_account if row.kind == "service_account" else owner_by(row.subject_claim),
+    )
+    keys = _keys(row, wired, world, observe)
+    return Jwt(name=row.name, local=local, keys=keys, clock=world.clock, observe=observe)
+
+
+def _rules(row: rows.Jwt, audiences: frozenset[str]) -> Rules:
+    return Rules(
+        audiences=audiences,
+        leeway=row.leeway,
+        max_token_life=row.max_token_life,
+        required=row.required_claims,
+    )
+
+
+def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KeySet:
     keys = KeySet(
         _key_source(row, wired, world),
         name=row.name,
@@ -71,36 +103,27 @@ def _jwt(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> Jwt:
         observe=observe,
     )
     wired.key_sets[row.name] = keys
-    local = LocalRules(
-        issuer=row.issuer,
-        rules=Rules(
-            audiences=frozenset(row.audiences),
-            leeway=row.leeway,
-            max_token_life=row.max_token_life,
-            required=row.required_claims,
-        ),
-        algorithms=row.algorithms,
-        owner=service_account if row.kind == "service_account" else owner_by(row.subject_claim),
-    )
-    return Jwt(name=row.name, local=local, keys=keys, clock=world.clock, observe=observe)
+    return keys
 
 
 def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
     if row.keys.file is not None:
         return from_file(partial(world.read, Path(row.keys.file)))
     fetch = _fetch(row.ca_file, wired, world)
+    token = None if row.token_file is None else _token_reader(row.token_file, world)
     if row.keys.jwks_uri is not None:
-        return from_uri(fetch, row.keys.jwks_uri)
-    return from_discovery(fetch, row.issuer)
+        return from_uri(fetch, row.keys.jwks_uri, token=token)
+    return from_discovery(fetch, row.issuer, token=token)
 
 
 def _token_review(
     row: rows.TokenReview, wired: Wired, world: World, observe: Observe
 ) -> TokenReview:
+    audiences, verifier = frozenset({row.audience}), wired.verifiers.get(row.issuer)
     local = LocalRules(
         issuer=row.issuer,
-        rules=Rules(audiences=frozenset({row.audience})),
-        algorithms=ASYMMETRIC,
+        rules=_rules(verifier, audiences) if verifier else Rules(audiences=audiences),
+        algorithms=verifier.algorithms if verifier else ASYMMETRIC,
         owner=service_account,
     )
     return TokenReview(
@@ -115,6 +138,7 @@ def _token_review(
         fetch=_fetch(row.ca_file, wired, world),
         own_token=_token_reader(row.token_file, world),
         clock=world.clock,
+        keys=_keys(verifier, wired, world, observe) if verifier else None,
         observe=observe,
     )
 
@@ -122,10 +146,16 @@ def _token_review(
 ASYMMETRIC: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 """What API servers sign with; the server itself verifies, so all that it may use is let pass."""
 
+OWN_TOKEN: Final = re.compile(rb"[!-~]{1,16384}")
+"""What can stand in a header."""
+
 
 def _token_reader(file: str, world: World) -> ReadToken:
     def read() -> str:
-        return world.read(Path(file)).decode("ascii", "replace").strip()
+        octets = world.read(Path(file)).strip()
+        if OWN_TOKEN.fullmatch(octets) is None:
+            raise OSError("the file holds no token")
+        return octets.decode("ascii")
 
     return read
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.settings.authentication import Jwt, MutualTls, Static, TokenReview
+from service.settings.callers import IdentityRow
 from service.settings.findings import Path
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 
@@ -17,7 +18,9 @@ def names(judged: Judged) -> Iterator[Remark]:
     rows = [(("authentication", at, "name"), row.name) for at, row in _rows(judged)]
     for path, first in repeated(rows):
         yield fault(path, "is the same as {}", named=first)
-    used = {identity.via for caller in judged.settings.callers for identity in caller.identities}
+    used = {row.via for _, row in _identities(judged)} | {
+        jwt.name for _, _, _, jwt in _pairs(judged)
+    }
     for path, name in rows:
         if name not in used:
             yield advice(path, "is a way in which no caller is identified", ("callers",))
@@ -50,6 +53,24 @@ def issuers(judged: Judged) -> Iterator[Remark]:
         )
         for path, first in repeated(rows):
             yield fault(path, "is the same as {}: a token would have two meanings", named=first)
+
+
+def verifiers(judged: Judged) -> Iterator[Remark]:
+    """Judge each jwt of a token_review's issuer: it verifies, and that one says who is calling."""
+    for at, review, to, jwt in _pairs(judged):
+        path: Path = ("authentication", at)
+        first: Path = ("authentication", to)
+        issuers = (*path, "issuer"), (*first, "issuer")
+        if jwt.kind != "service_account":
+            told = "must be service_account, as {} asks about the same tokens"
+            yield fault((*first, "kind"), told, *issuers, named=path)
+        if review.audience not in jwt.audiences:
+            told = "must be among {}, which come first"
+            yield fault((*path, "audience"), told, *issuers, named=(*first, "audiences"))
+        for place, row in _identities(judged):
+            if row.via == jwt.name:
+                told = "names a way that only verifies: {} says who is calling"
+                yield fault((*place, "via"), told, *issuers, named=path)
 
 
 def tokens(judged: Judged) -> Iterator[Remark]:
@@ -96,6 +117,20 @@ def certificates(judged: Judged) -> Iterator[Remark]:
     if tls is None:
         told = "is plain HTTP: credentials and tokens are safe only if something ends TLS before it"
         yield advice(("listeners", "api"), told, _TLS)
+
+
+def _pairs(judged: Judged) -> Iterator[tuple[int, TokenReview, int, Jwt]]:
+    """Yield each token_review and the jwt of the same issuer, with their places."""
+    verifying = {row.issuer: (at, row) for at, row in _rows(judged) if isinstance(row, Jwt)}
+    for at, row in _rows(judged):
+        if isinstance(row, TokenReview) and row.issuer in verifying:
+            yield at, row, *verifying[row.issuer]
+
+
+def _identities(judged: Judged) -> Iterator[tuple[Path, IdentityRow]]:
+    for at, caller in enumerate(judged.settings.callers):
+        for to, row in enumerate(caller.identities):
+            yield ("callers", at, "identities", to), row
 
 
 def _rows(judged: Judged) -> Iterator[tuple[int, Static | Jwt | TokenReview | MutualTls]]:

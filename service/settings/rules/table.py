@@ -10,6 +10,7 @@ RULES: Final[tuple[Rule, ...]] = (
     authentication.names,
     authentication.static_tokens,
     authentication.issuers,
+    authentication.verifiers,
     authentication.tokens,
     authentication.certificates,
     callers.names,
