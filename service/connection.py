@@ -7,14 +7,13 @@ connection has a timer, and what is refused gets a status line and nothing else.
 
 import asyncio
 from enum import Enum
-from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
 import httptools
 from uvicorn import Config
 
 from service.model import PEER_CERTIFICATE
-from service.parting import Parting, Unacceptable
+from service.parting import HOST, MALFORMED, TOO_LARGE, TOO_SLOW, Limit, Parting, Unacceptable
 from service.reception import Hall
 from service.tls import PeerCertificate
 
@@ -26,11 +25,6 @@ UNWANTED: Final = 1 << 20
 
 OFFER: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of an offer to switch protocols; ``Connection`` names the two others."""
-
-MALFORMED: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
-HOST: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "host-header")
-TOO_LARGE: Final = Unacceptable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
-TOO_SLOW: Final = Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout")
 
 
 class Reading(Enum):
@@ -60,18 +54,18 @@ class Connection(Parting):
         self._octets = self._fed = self._hosts = self._dropped = self._begun = 0
         self._method = b""
         self._fault: Unacceptable | None = None
-        self._read_timer: asyncio.TimerHandle | None = None
+        self._limit = Limit(self.loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head is due ``header_timeout`` after the connection was accepted."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
         self._certificate = PeerCertificate.of(transport)
-        due = self._accepted_at + self.hall.terms.header_timeout
-        self._read_timer = self.loop.call_at(due, self._too_slow)
+        spent = self.loop.time() - self._accepted_at
+        self._limit.begin(self.hall.terms.header_timeout - spent, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._stop_timer()
+        self._limit.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +89,7 @@ class Connection(Parting):
         self._begun += 1
         self._octets = self._fed = self._hosts = 0
         scope: Any = self.scope
-        if self._certificate is not None and not self._has_expired:
+        if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
 
     def on_url(self, url: bytes) -> None:
@@ -122,7 +116,7 @@ class Connection(Parting):
         super().on_headers_complete()
         self._reading = Reading.BODY
         self._dropped = 0
-        self._stop_timer()
+        self._limit.stop()
         if self._should_retire():
             self.cycle.keep_alive = False
 
@@ -140,7 +134,7 @@ class Connection(Parting):
             return
         super().on_message_complete()
         self._reading = Reading.NOTHING
-        self._stop_timer()
+        self._limit.stop()
 
     def _take(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -185,7 +179,7 @@ class Connection(Parting):
         raise fault
 
     def _refuse(self, fault: Unacceptable) -> None:
-        self._stop_timer()
+        self._limit.stop()
         self.refuse(fault, within_request=self._reading is Reading.BODY)
 
     def _see_to_timer(self) -> None:
@@ -195,15 +189,10 @@ class Connection(Parting):
             if not self.is_busy and self.timeout_keep_alive_task is None:
                 later = self.loop.call_later(terms.idle_timeout, self.timeout_keep_alive_handler)
                 self.timeout_keep_alive_task = later
-        elif self._read_timer is None:
+        elif not self._limit.is_running:
             in_head = self._reading is Reading.HEAD
             seconds = terms.header_timeout if in_head else terms.body_timeout
-            self._read_timer = self.loop.call_later(seconds, self._too_slow)
-
-    def _stop_timer(self) -> None:
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-            self._read_timer = None
+            self._limit.begin(seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         if self._reading is Reading.BODY:
@@ -222,7 +211,7 @@ class Connection(Parting):
 
     @property
     def _has_expired(self) -> bool:
-        """Whether the certificate has since the handshake; then it proves nothing any more."""
+        """Whether the certificate has since the handshake: ``callers`` refuses it by its date."""
         return self._certificate is not None and self.hall.wall() >= self._certificate.ends
 
     def _should_retire(self) -> bool:

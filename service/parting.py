@@ -1,7 +1,7 @@
 """How a connection ends: refused, idle, unread or done, always within a limit."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -30,6 +30,36 @@ class Unacceptable(Exception):
         self.reason = reason
 
 
+MALFORMED: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
+HOST: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "host-header")
+TOO_LARGE: Final = Unacceptable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+TOO_SLOW: Final = Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout")
+
+
+class Limit:
+    """A time within which something must happen; at most one call is due."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a call is due, or was made and never taken back."""
+        return self._due is not None
+
+    def begin(self, seconds: float, call: Callable[..., None], *args: object) -> None:
+        """Have ``call`` made in ``seconds``, instead of what was due."""
+        self.stop()
+        self._due = self._loop.call_later(seconds, call, *args)
+
+    def stop(self) -> None:
+        """Take it back."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
 class Parting(HttpToolsProtocol):
     """uvicorn's protocol, with an end to every wait for a peer that does not read."""
 
@@ -38,7 +68,7 @@ class Parting(HttpToolsProtocol):
         self.hall = hall
         self._deaf = False
         self._running: RequestResponseCycle | None = None
-        self._cut_timer: asyncio.TimerHandle | None = None
+        self._cutting = Limit(self.loop)
 
     @property
     def is_busy(self) -> bool:
@@ -48,14 +78,13 @@ class Parting(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give a peer that does not read its answer ``send_timeout``."""
         super().pause_writing()
-        self._cut_after(self.hall.terms.send_timeout, reason="send-timeout")
+        self._cutting.begin(self.hall.terms.send_timeout, self._cut, "send-timeout")
 
     def resume_writing(self) -> None:
         """Forgive it, unless it was to end anyhow."""
         super().resume_writing()
-        if self._cut_timer is not None and not self.transport.is_closing():
-            self._cut_timer.cancel()
-            self._cut_timer = None
+        if not self.transport.is_closing():
+            self._cutting.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; nothing of the connection stays."""
@@ -64,15 +93,14 @@ class Parting(HttpToolsProtocol):
             self._running.disconnected = not self._running.response_complete
             self._running.message_event.set()
         self._unset_keepalive_if_required()
-        if self._cut_timer is not None:
-            self._cut_timer.cancel()
+        self._cutting.stop()
         self.hall.left.set()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or see that the peer takes its answer."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._cut_after(LINGER)
+            self._cutting.begin(LINGER, self._cut)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
@@ -81,7 +109,7 @@ class Parting(HttpToolsProtocol):
     def hang_up(self) -> None:
         """Close, and do not wait long for the peer to agree."""
         self.transport.close()
-        self._cut_after(LINGER)
+        self._cutting.begin(LINGER, self._cut)
 
     def refuse(self, fault: Unacceptable, *, within_request: bool) -> None:
         """Answer ``fault`` with its status alone, but never in the middle of another answer.
@@ -121,14 +149,9 @@ class Parting(HttpToolsProtocol):
         # To close with octets unread would reset the connection and lose the answer.
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._cut_after(LINGER)
+        self._cutting.begin(LINGER, self._cut)
 
-    def _cut_after(self, seconds: float, reason: str | None = None) -> None:
-        if self._cut_timer is not None:
-            self._cut_timer.cancel()
-        self._cut_timer = self.loop.call_later(seconds, self._cut, reason)
-
-    def _cut(self, reason: str | None) -> None:
+    def _cut(self, reason: str | None = None) -> None:
         if reason is not None:
             self.hall.tell("too-slow", reason, self.client)
         self.transport.abort()

@@ -13,7 +13,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 from service.listener import Address, Listener
 
@@ -163,9 +164,17 @@ class Server:
 
 
 def run_process(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run ``main`` in a new event loop, uvloop's where it is installed, and return its result."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main())
+    """Run ``main`` in a new event loop, uvloop's where it is installed, and return its result.
+
+    Until a ``Server`` takes the signals, SIGTERM ends the process with status 0: as process 1 of a
+    container it would otherwise not be heard.
+    """
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def forbid_dumps() -> None:
@@ -176,6 +185,10 @@ def forbid_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _leave(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit(DRAINED)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

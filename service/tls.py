@@ -4,15 +4,18 @@ import asyncio
 import os
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_pem_private_key,
 )
@@ -60,14 +63,14 @@ def open_context(material: Material) -> ssl.SSLContext:
 
     TLS 1.2 or newer, no tickets, no renegotiation, ALPN ``http/1.1``. Raises ``TlsFault``.
     """
-    _check_pair(material)
+    pair = _checked(material)
     context = Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= OPTIONS
     context.num_tickets = 0
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
-    _load_pair(context, material)
+    _load_pair(context, pair)
     if material.client_ca is not None:
         _trust(context, material.client_ca)
     return context
@@ -129,58 +132,68 @@ def alert_of(error: BaseException) -> bytes:
     return alert if isinstance(alert, bytes) else b""
 
 
-def _check_pair(material: Material) -> None:
-    problem: str | None = None
+def _checked(material: Material) -> bytes:
+    """Return the chain and its key in one PEM, nothing else. Raises ``TlsFault``."""
+    chain = _certificates(material.certificate, "the certificate file does not hold")
+    key = _private_key(material.key)
+    ours, theirs = (
+        public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        for public in (chain[0].public_key(), key.public_key())
+    )
+    if ours != theirs:
+        raise TlsFault("the certificate and the private key do not belong together")
+    opened = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return b"".join(each.public_bytes(Encoding.PEM) for each in chain) + opened
+
+
+def _certificates(pem: bytes, words: str) -> list[x509.Certificate]:
     try:
-        ours = x509.load_pem_x509_certificates(material.certificate)[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise TlsFault("the certificate file does not hold PEM certificates") from None
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise TlsFault(f"{words} PEM certificates") from None
+
+
+def _private_key(pem: Secret[bytes]) -> PrivateKeyTypes:
+    problem = "the key file does not hold a PEM private key"
     try:
-        theirs = load_pem_private_key(material.key.reveal(), password=None).public_key()
+        return load_pem_private_key(pem.reveal(), password=None)
     except (ValueError, UnsupportedAlgorithm):
-        problem = "the key file does not hold a PEM private key"
+        pass  # raised below, without what the error may hold
     except TypeError:
         problem = "the private key is encrypted: only one without a passphrase can be used"
-    else:
-        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if ours.public_bytes(*spki) != theirs.public_bytes(*spki):
-            problem = "the certificate and the private key do not belong together"
-    if problem is not None:
-        raise TlsFault(problem)
+    raise TlsFault(problem)
 
 
-def _load_pair(context: ssl.SSLContext, material: Material) -> None:
-    pair = material.certificate.rstrip() + b"\n" + material.key.reveal()
-    problem = False
-    with _path_of(pair) as path:
-        try:
-            context.load_cert_chain(path)
-        except (ssl.SSLError, ValueError):
-            problem = True
-    if problem:
-        raise TlsFault("OpenSSL does not accept the certificate chain or its key")
+def _load_pair(context: ssl.SSLContext, pair: bytes) -> None:
+    with PATH_OF(pair) as path, suppress(ssl.SSLError):
+        context.load_cert_chain(path)
+        return
+    raise TlsFault("TLS cannot be spoken with such a key")
 
 
 def _trust(context: ssl.SSLContext, client_ca: bytes) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     # What the operator lists is what is trusted, be it a root or an issuer below one.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        anchors = x509.load_pem_x509_certificates(client_ca)
-    except ValueError:
-        raise TlsFault("the client CA file does not hold PEM certificates") from None
+    anchors = _certificates(client_ca, "the client CA file does not hold")
     context.load_verify_locations(cadata=b"".join(a.public_bytes(Encoding.DER) for a in anchors))
 
 
 @contextmanager
-def _path_of(octets: bytes) -> Iterator[str]:
-    """Give OpenSSL, which reads files only, a path to ``octets`` that is in memory if it can be."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("pem")
-        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # has no path
-            file.write(octets)
-            yield f"/proc/self/fd/{descriptor}"
-        return
-    with NamedTemporaryFile(buffering=0) as named:  # mode 0600, gone at the end of the block
+def in_memory(octets: bytes) -> Iterator[str]:
+    """Give OpenSSL, which reads files only, a path to ``octets`` that no disk has seen (Linux)."""
+    descriptor = os.memfd_create("pem")
+    with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # has no path
+        file.write(octets)
+        yield f"/proc/self/fd/{descriptor}"
+
+
+@contextmanager
+def in_a_file(octets: bytes) -> Iterator[str]:
+    """Give it a path to a file of ours alone, which is gone at the end of the block."""
+    with NamedTemporaryFile(buffering=0) as named:
         named.write(octets)
         yield named.name
+
+
+PATH_OF: Final = in_memory if hasattr(os, "memfd_create") else in_a_file

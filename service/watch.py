@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from service.live import Live
 
@@ -206,17 +206,10 @@ class Watched(Generic[T]):
             self._observe(Change(name=name, outcome=outcome, generation=generation, detail=detail))
 
 
-class Checked(Protocol):
-    """What a ``Watcher`` looks after, whatever its type of value."""
-
-    async def check(self) -> None:
-        """Look once; never raises."""
-
-
 class Watcher:
     """Looks after everything that is watched, at an interval and when woken."""
 
-    def __init__(self, watched: Sequence[Checked], *, interval: float = INTERVAL) -> None:
+    def __init__(self, watched: Sequence[Watched[Any]], *, interval: float = INTERVAL) -> None:
         self._watched = tuple(watched)
         self._interval = interval
         self._woken = asyncio.Event()

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -56,22 +57,33 @@ class Authority:
     ) -> Leaf:
         """Issue a certificate for ``localhost`` with a common name, both ends of its life given."""
         key = ec.generate_private_key(ec.SECP256R1())
+        return Leaf(
+            certificate=self.certify(key.public_key(), name, purpose=purpose, life=(begin, end)),
+            key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
+
+    def certify(
+        self,
+        key: CertificatePublicKeyTypes,
+        name: str = "caller",
+        *,
+        purpose: ObjectIdentifier = CLIENT,
+        life: tuple[datetime, datetime] = (NOW - HOUR, NOW + HOUR),
+    ) -> bytes:
+        """Sign a certificate for any kind of key, as PEM."""
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
             .issuer_name(self.name)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(begin)
-            .not_valid_after(end)
+            .not_valid_before(life[0])
+            .not_valid_after(life[1])
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         )
-        return Leaf(
-            certificate=builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM),
-            key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        )
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     def _sign(self, by: "Authority") -> x509.Certificate:
         return (

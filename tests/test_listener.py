@@ -2,8 +2,11 @@
 
 import asyncio
 import operator
+import os
+import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -33,6 +36,19 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until something is so that no event tells of."""
     while not condition():  # noqa: ASYNC110  # there is none
         await asyncio.sleep(0)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave the process no descriptor to open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as taken:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        with suppress(OSError):
+            while True:
+                taken.callback(os.close, os.dup(0))
+        yield
 
 
 class TestServing:
@@ -167,6 +183,23 @@ class TestMalformed:
             assert "http.disconnect" == await seen.get()
         assert received.startswith(b"HTTP/1.1 400 ")
 
+    async def test_hangs_up_when_the_answer_has_begun(self) -> None:
+        """A body that breaks behind the beginning of its answer leaves nothing to say."""
+
+        async def eager(scope: Any, receive: Any, send: Any) -> None:
+            del scope
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        async with listening(eager) as door, door.client() as client:
+            client.writer.write(chunked)
+            await client.reader.readuntil(b"half\r\n")
+            client.writer.write(b"zz\r\n")
+            assert b"" == await client.rest()
+
     async def test_hangs_up_when_several_answers_are_owed(self) -> None:
         """Rubbish behind a pipeline is not worth sorting out."""
         held = Held()
@@ -217,20 +250,6 @@ class TestSlowPeer:
             received = await client.rest()
             assert ("too-slow", "header-timeout") == await door.refused()
         assert received.startswith(b"HTTP/1.1 408 ")
-
-    async def test_cannot_buy_time_octet_by_octet(self) -> None:
-        """The limit is for the whole head: dribbling does not begin it anew."""
-
-        async def dribble(writer: asyncio.StreamWriter) -> None:
-            while True:
-                writer.write(b"X: y\r\n")
-                await asyncio.sleep(0.005)
-
-        async with listening(header_timeout=0.1) as door, door.client() as client:
-            client.writer.write(GET[:-2])
-            dribbling = asyncio.create_task(dribble(client.writer))
-            assert ("too-slow", "header-timeout") == await door.refused()
-            dribbling.cancel()
 
     async def test_must_say_something(self) -> None:
         """A connection on which nothing comes is closed without a word."""
@@ -339,6 +358,45 @@ class TestCapacity:
             await until(lambda: door.listener.connections == 0)
             async with door.client() as second:
                 assert b"GET / " == await second.ask()
+
+
+class TestAccepting:
+    async def test_goes_on_after_a_failure(self) -> None:
+        """Without a free descriptor nobody gets in; with one again, everybody does, and it is told.
+
+        The kernel keeps the connection meanwhile.
+        """
+        async with listening() as door:
+            peer = socket.socket()
+            with no_descriptors():
+                peer.connect((door.address.host, door.address.port))
+                assert ("connection-refused", "accept-failed") == await door.refused()
+            await until(lambda: door.listener.connections == 1)
+            peer.close()
+
+    async def test_takes_whom_the_kernel_has_taken(self) -> None:
+        """A connection that was made before the port closes is served, not reset."""
+        async with listening() as door:
+            with socket.create_connection((door.address.host, door.address.port)) as peer:
+                peer.sendall(GET)
+                draining = asyncio.create_task(door.listener.drain(5))
+                assert b"HTTP/1.1 200" in await asyncio.to_thread(peer.recv, 4096)
+            assert await draining
+
+    async def test_can_be_cut_unopened(self) -> None:
+        """A listener that was never opened has nothing to close."""
+        await Listener(echo, name="api", host="127.0.0.1", port=0).cut()
+
+    async def test_listens_on_ipv6(self) -> None:
+        """An address with colons is one of IPv6."""
+        listener = Listener(echo, name="api", host="::1", port=0)
+        address = await listener.open()
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(GET)
+        assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        await listener.cut()
 
 
 class TestAge:

@@ -1,11 +1,16 @@
 """What a TLS context is made of, and what it keeps of a failure."""
 
 import ssl
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -15,6 +20,8 @@ from service.tls import (
     Material,
     TlsFault,
     alert_of,
+    in_a_file,
+    in_memory,
     not_after,
     open_context,
     parse,
@@ -90,11 +97,28 @@ class TestOpenContext:
         assert caught.value.__cause__ is None
         assert "hunter2" not in repr(caught.value)
 
-    def test_refuses_a_broken_chain(self) -> None:
-        """What only OpenSSL finds wrong is a fault like the others."""
-        truncated = LEAF.certificate + AUTHORITY.pem.replace(b"MII", b"MIZ", 1)
-        with pytest.raises(TlsFault):
-            open_context(material(certificate=truncated))
+    def test_refuses_a_key_that_cannot_sign(self) -> None:
+        """What only OpenSSL finds wrong is a fault like the others: a key for agreement alone."""
+        key = X25519PrivateKey.generate()
+        leaf = AUTHORITY.certify(key.public_key(), purpose=SERVER)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with pytest.raises(TlsFault, match="cannot be spoken") as caught:
+            open_context(material(certificate=leaf, key=pem))
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+
+    @pytest.mark.parametrize("path_of", [in_memory, in_a_file])
+    def test_takes_its_key_from_where_it_can(
+        self, path_of: Callable[[bytes], AbstractContextManager[str]]
+    ) -> None:
+        """Where there is memory to name, and where there are only files."""
+        with path_of(LEAF.certificate + LEAF.key) as path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+        assert not Path(path).exists()
+
+    def test_takes_certificate_and_key_from_one_file(self) -> None:
+        """A file that holds both may be given for both."""
+        both = LEAF.certificate + LEAF.key
+        assert ssl.CERT_NONE == open_context(material(certificate=both, key=both)).verify_mode
 
     @pytest.mark.parametrize("bundle", [(), (AUTHORITY.pem,)], ids=["plain", "mutual"])
     def test_is_parsed_from_a_group_of_files(self, bundle: tuple[bytes, ...]) -> None:

@@ -1,0 +1,218 @@
+"""The limits of a connection to the moment, with a transport that only notes what is done to it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn import Config
+
+from service.connection import Connection
+from service.reception import Hall, Refusal, Terms
+from tests.listening import GET, answer, echo
+from tests.virtual_time import VIRTUAL, VirtualLoop
+
+HALF = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf"
+
+
+class Wire(asyncio.Transport):
+    """Notes what was written, and when the connection was closed or cut."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1234)})
+        self.loop = loop
+        self.written = b""
+        self.closed_at: float | None = None
+        self.cut_at: float | None = None
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed_at = self.loop.time()
+
+    def abort(self) -> None:
+        self.cut_at = self.loop.time()
+
+    def is_closing(self) -> bool:
+        return self.closed_at is not None
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        return
+
+    def resume_reading(self) -> None:
+        return
+
+
+class Line:
+    """A connection and the wire it is on; must be made inside a loop."""
+
+    def __init__(self, app: Any = echo, **terms: Any) -> None:
+        self.refusals: list[Refusal] = []
+        hall = Hall(name="api", terms=Terms(**terms), observe=self.refusals.append)
+        config = Config(app, ws="none", lifespan="off", interface="asgi3", log_config=None)
+        config.timeout_keep_alive = 75
+        config.load()
+        self.wire = Wire(asyncio.get_running_loop())
+        self.connection = Connection(config, hall)
+        self.connection.connection_made(self.wire)
+
+    def say(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [refusal.reason for refusal in self.refusals]
+
+
+class TestLimits:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_dribbling_buys_no_time(self) -> None:
+        """A head is due ten seconds after the connection began, however it comes."""
+        line = Line(header_timeout=10)
+        line.say(GET[:-2])
+        for _ in range(12):
+            line.say(b"X: y\r\n")
+            await asyncio.sleep(1)
+        assert (10.0, ["header-timeout"]) == (line.wire.closed_at, line.reasons)
+        assert line.wire.written.startswith(b"HTTP/1.1 408 ")
+
+    async def test_the_limit_begins_with_the_connection(self) -> None:
+        """What the handshake took is taken from the first head."""
+        line = Line(header_timeout=10)
+        config, hall = line.connection.config, line.connection.hall
+        await asyncio.sleep(4)
+        late = Connection(config, hall, accepted_at=0.0)
+        late.connection_made(wire := Wire(asyncio.get_running_loop()))
+        await asyncio.sleep(20)
+        assert 10.0 == wire.closed_at
+
+    async def test_a_later_head_begins_with_its_first_octet(self) -> None:
+        """Between requests there is ``idle_timeout``; from the first octet ``header_timeout``."""
+        line = Line(header_timeout=10, idle_timeout=75)
+        line.say(GET)
+        await asyncio.sleep(60)
+        line.say(b"G")
+        await asyncio.sleep(20)
+        assert (70.0, ["header-timeout"]) == (line.wire.closed_at, line.reasons)
+
+    async def test_idleness_has_its_own_limit(self) -> None:
+        """A connection that waits is closed after ``idle_timeout``, and nobody is blamed."""
+        line = Line(header_timeout=10, idle_timeout=75)
+        await asyncio.sleep(1)
+        line.say(GET)
+        await asyncio.sleep(100)
+        assert (76.0, []) == (line.wire.closed_at, line.reasons)
+
+    async def test_a_body_is_due_after_its_head(self) -> None:
+        """A body that nobody reads any more is due like one that somebody does."""
+
+        async def hasty(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await answer(send, b"no", 401)
+
+        line = Line(hasty, body_timeout=10)
+        await asyncio.sleep(3)
+        line.say(HALF)
+        await asyncio.sleep(20)
+        assert (13.0, ["body-timeout"]) == (line.wire.closed_at, line.reasons)
+
+    async def test_a_body_after_its_answer_leaves_the_connection_idle(self) -> None:
+        """The rest of an unwanted body does not make a connection immortal."""
+
+        async def hasty(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await answer(send, b"no", 401)
+
+        line = Line(hasty, idle_timeout=75)
+        line.say(HALF)
+        await asyncio.sleep(1)
+        line.say(b"half")
+        await asyncio.sleep(100)
+        assert (76.0, []) == (line.wire.closed_at, line.reasons)
+
+    async def test_a_peer_that_does_not_agree_is_cut(self) -> None:
+        """Two seconds after a close the connection is cut, if the peer has not let go."""
+        line = Line(header_timeout=10)
+        line.say(b"G")
+        await asyncio.sleep(20)
+        assert (10.0, 12.0) == (line.wire.closed_at, line.wire.cut_at)
+
+    async def test_a_peer_that_does_not_read_is_cut(self) -> None:
+        """Ten seconds with a full buffer are enough."""
+        line = Line(send_timeout=10, header_timeout=1000)
+        line.connection.pause_writing()
+        await asyncio.sleep(20)
+        assert (10.0, ["send-timeout"]) == (line.wire.cut_at, line.reasons)
+
+    async def test_a_peer_that_reads_again_is_forgiven(self) -> None:
+        """The limit is for standing still, not for being slow."""
+        line = Line(send_timeout=10, header_timeout=1000)
+        for _ in range(5):
+            line.connection.pause_writing()
+            await asyncio.sleep(9)
+            line.connection.resume_writing()
+        await asyncio.sleep(20)
+        assert (None, []) == (line.wire.cut_at, line.reasons)
+
+    async def test_nothing_is_due_after_the_end(self) -> None:
+        """A connection that is lost leaves no timer behind."""
+        line = Line()
+        for data in (GET, b"G"):
+            line.say(data)
+            await asyncio.sleep(1)
+        line.connection.pause_writing()
+        line.connection.connection_lost(None)
+        line.wire.closed_at = None
+        await asyncio.sleep(1000)
+        assert (None, None, []) == (line.wire.closed_at, line.wire.cut_at, line.reasons)
+
+
+class TestCutting:
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.integers(1, 40), max_size=30))
+    def test_does_not_matter(self, sizes: list[int]) -> None:
+        """However requests are cut into segments, the answers are the same."""
+        bodies = [b"one", b"", b"three" * 10]
+        requests = b"".join(
+            b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (n, len(body), body)
+            for n, body in enumerate(bodies)
+        )
+
+        async def converse() -> bytes:
+            line, at = Line(), 0
+            for size in [*sizes, len(requests)]:
+                line.say(requests[at : at + size])
+                at += size
+                await asyncio.sleep(0)
+            await asyncio.sleep(1)
+            return line.wire.written
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            written = runner.run(converse())
+        assert 3 == written.count(b"HTTP/1.1 200 OK\r\n")
+        for n, body in enumerate(bodies):
+            assert b"\r\n\r\nPOST /%d %s" % (n, body) in written
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.binary(max_size=200), st.sampled_from([b"", GET]))
+    def test_rubbish_is_answered_or_waited_for(self, rubbish: bytes, before: bytes) -> None:
+        """Whatever comes is an answer, a refusal or a wait: nothing is raised, nothing echoed."""
+
+        async def converse() -> Line:
+            line = Line()
+            line.say(before + rubbish)
+            await asyncio.sleep(200)
+            return line
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            line = runner.run(converse())
+        assert line.wire.closed_at is not None
+        assert line.wire.written.count(b"HTTP/1.1 ") <= 2 + rubbish.count(b"HTTP/1")
