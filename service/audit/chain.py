@@ -6,18 +6,18 @@ the predecessor's ``hash`` and the line's bytes without its last member, so ever
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.audit.fingerprints import AuditKey, Keyring
 
 CHAIN_BYTES: Final = 8
 """Random octets that name a chain."""
 
-_LINE: Final = re.compile(
-    rb'(\{"seq":([1-9][0-9]{0,18}),"chain":"([0-9a-f]{16})",("kind":"([a-z-]+)".*))'
-    rb',"hash":"(([0-9a-f]{8}):([0-9a-f]{64}))"\}',
-    re.DOTALL,
+_START: Final = re.compile(
+    rb'\{"seq":([1-9][0-9]{0,18}),"chain":"([0-9a-f]{16})","kind":"([a-z-]{1,32})"[,}]'
 )
+_END: Final = re.compile(rb',"hash":"(([0-9a-f]{8}):([0-9a-f]{64}))"\}')
+_END_LENGTH: Final = len(',"hash":""}') + 8 + 1 + 64
 _HEAD: Final = re.compile(r"(0|[1-9][0-9]{0,18}):((?:[0-9a-f]{8}:)?[0-9a-f]{64})")
 
 
@@ -44,8 +44,7 @@ START: Final = Head(0, "")
 """Before the first record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A line of the stream, taken apart but not believed."""
 
     sequence: int
@@ -77,10 +76,11 @@ def link(head: Head, chain: str, body: bytes, keys: Keyring) -> tuple[bytes, Hea
 
 def take_apart(line: bytes) -> Link | None:
     """Return what ``line`` (without its newline) claims, or ``None`` if it is no record."""
-    found = _LINE.fullmatch(line)
-    if found is None:
+    start, end = _START.match(line), _END.fullmatch(line, max(0, len(line) - _END_LENGTH))
+    if start is None or end is None:
         return None
-    start, sequence, chain, _, kind, digest, key_id, mac = found.groups()
+    sequence, chain, kind = start.groups()
+    digest, key_id, mac = end.groups()
     return Link(
         int(sequence),
         chain.decode(),
@@ -88,5 +88,5 @@ def take_apart(line: bytes) -> Link | None:
         digest.decode(),
         key_id.decode(),
         mac.decode(),
-        start + b"}",
+        line[:-_END_LENGTH] + b"}",
     )

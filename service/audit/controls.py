@@ -1,13 +1,14 @@
 """The records that the audit writes about itself."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from service.audit.chain import START, Head
 from service.audit.record import canonical, timestamp
 from service.audit.surroundings import Surroundings
+from service.floods import Aggregate
 
 OPEN: Final = "open"
 CHECKPOINT: Final = "checkpoint"
@@ -16,6 +17,7 @@ CLOSE: Final = "close"
 GAP: Final = "gap"
 AGGREGATE: Final = "aggregate"
 WITHDRAWN: Final = "release-withdrawn"
+TLS_REFUSED: Final = "tls-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,34 @@ def withdrawal(around: Surroundings, audit_id: str, reason: str) -> bytes:
     return _body(WITHDRAWN, around, {"audit_id": audit_id, "reason": reason})
 
 
-def aggregate(around: Surroundings, counts: Mapping[tuple[str, str], int], since: float) -> bytes:
-    """Return the record that counts requests instead of telling of each; ``since`` UNIX seconds."""
-    rows = [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counts.items())]
-    return _body(AGGREGATE, around, {"since": timestamp(since), "counts": rows})
+def tls_refusal(around: Surroundings, peer: str | None, reason: str) -> bytes:
+    """Return the record of a handshake that came to nothing: no request came of it."""
+    return _body(TLS_REFUSED, around, {"peer": peer, "reason": reason})
+
+
+def aggregate(
+    around: Surroundings,
+    counts: Mapping[tuple[str, str], int],
+    since: float,
+    peers: Sequence[Aggregate] = (),
+) -> bytes:
+    """Return the record that counts what it does not tell one by one; ``since`` UNIX seconds."""
+    members = {
+        "since": timestamp(since),
+        "counts": [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counts.items())],
+        "peers": [_peer(peer) for peer in peers] or None,
+    }
+    return _body(AGGREGATE, around, members)
+
+
+def _peer(counted: Aggregate) -> dict[str, Any]:
+    members = {
+        "peer": counted.peer,
+        "count": counted.count,
+        "since": timestamp(counted.since),
+        "until": timestamp(counted.until),
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def tear(torn: bytes, *, is_elsewhere: bool = False) -> dict[str, Any] | None:

@@ -71,6 +71,14 @@ class Journal:
             commit_to=self._commit,
         )
 
+    def tls_refused(self, peer: str | None, reason: str, *, is_counted: bool) -> None:
+        """Record a handshake that was refused, or count it as one of a flood; never raises."""
+        label = controls.TLS_REFUSED, reason
+        if is_counted:
+            self._count(label)
+        else:
+            self._tell(controls.tls_refusal(self._around, peer, reason), label)
+
     async def start(self) -> None:
         """Write the opening records; waits no longer than the sinks' deadlines, never raises."""
         await asyncio.gather(*(sink.start() for sink in self._sinks))
@@ -94,7 +102,7 @@ class Journal:
         if entry.outcome == RELEASED:
             await self._release(entry)
         elif entry.is_counted:
-            self._count(entry)
+            self._count(_label(entry))
         else:
             self._offer(entry)
 
@@ -135,17 +143,19 @@ class Journal:
         self._offer(entry)
 
     def _offer(self, entry: Entry) -> None:
-        body = self._body(entry)
+        self._tell(self._body(entry), _label(entry))
+
+    def _tell(self, body: bytes, label: tuple[str, str]) -> None:
         for sink in self._sinks:
-            sink.offer(body, _label(entry))
+            sink.offer(body, label)
 
     def _body(self, entry: Entry) -> bytes:
         clock = self._around.clock
         key = self._around.keys.value.newest
         return canonical(describe(entry, key, now=clock.wall(), monotonic=clock.monotonic()))
 
-    def _count(self, entry: Entry) -> None:
-        self._tally.add(_label(entry), self._around.clock.wall())
+    def _count(self, label: tuple[str, str]) -> None:
+        self._tally.add(label, self._around.clock.wall())
         if "aggregate" not in self._timers:
             self._after("aggregate", AGGREGATE)
 
@@ -157,15 +167,13 @@ class Journal:
         self._timers.pop("aggregate", None)
         if len(self._tally):
             since, counts = self._tally.since, self._tally.take()
-            body = controls.aggregate(self._around, counts, since)
-            for sink in self._sinks:
-                sink.offer(body, (controls.AGGREGATE, "lost"))
+            body = controls.aggregate(self._around, counts, since, self._around.flooding())
+            self._tell(body, (controls.AGGREGATE, "lost"))
 
     def _checkpoint(self) -> None:
         self._export()
         body = controls.checkpoint(self._around, "time")
-        for sink in self._sinks:
-            sink.offer(body, (controls.CHECKPOINT, "lost"))
+        self._tell(body, (controls.CHECKPOINT, "lost"))
         self._after("checkpoint", CHECKPOINT)
 
     def _export(self) -> None:

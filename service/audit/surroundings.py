@@ -1,12 +1,13 @@
 """What the audit takes from the process it runs in, and what it tells it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from service.audit.chain import Head
 from service.audit.fingerprints import Keyring
 from service.deadline import Clock
+from service.floods import Aggregate
 from service.live import Live
 
 
@@ -16,6 +17,7 @@ class Surroundings:
 
     ``random`` gives that many octets; ``config_hash`` is asked for each entry, since the
     configuration can be replaced. ``boot`` names this run of the process in each chain.
+    ``flooding`` says from whom what is only counted came, since it was asked last.
     """
 
     keys: Live[Keyring]
@@ -24,6 +26,7 @@ class Surroundings:
     build: str
     boot: str
     config_hash: Callable[[], str | None] = lambda: None
+    flooding: Callable[[], Sequence[Aggregate]] = tuple
 
 
 class Observer(Protocol):
