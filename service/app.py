@@ -43,7 +43,7 @@ from service.watch import Change, Outcome, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
 from service.wiring.callers import Wired as WiredCallers
 from service.wiring.callers import wire_callers
-from service.wiring.entrance import Entrance
+from service.wiring.entrance import Entrance, Threshold
 from service.wiring.lifecycle import Lifecycle
 from service.wiring.observers import (
     AuditObserver,
@@ -98,7 +98,7 @@ class Parts:
 def build(parts: Parts, *, config_file: Path) -> Application:
     """Return the application, not started; to be called inside its event loop.
 
-    Raises ``FileFault`` where a file cannot be used, and ``OSError`` for a CA file.
+    Raises ``FileFault`` where a file cannot be used.
     """
     settings, world, metrics = parts.settings, parts.world, parts.metrics
     rules, cache = Rules(settings, world=world), _cache(parts)
@@ -106,6 +106,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     config = configuration(config_file, settings, world=world, changed=followers.changed)
     followers.begin(config.live)
     keys = keyring(settings.audit, world=world, changed=followers.changed)
+    floods, handshakes = _floods(parts), _floods(parts)
     book = journal(
         settings.audit,
         keys,
@@ -113,17 +114,21 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         observer=AuditObserver(metrics, parts.log),
         build=version(DISTRIBUTION),
         config_hash=_Fingerprint(config.live),
+        flooding=lambda: (*floods.drain(), *handshakes.drain()),
     )
     seen = CallerObserver(metrics, parts.log)
-    callers = wire_callers(settings, world=world, observe=seen.happened)
+    callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     sites = _sites(parts, followers.changed)
     tls = _tls(settings.listeners.api.tls, world, followers.changed)
-    watcher = Watcher([config, keys, *_watched(sites), *([tls] if tls else [])])
+    watched = [config, keys, *callers.watched, *_watched(sites), *([tls] if tls else [])]
+    for each in watched:
+        followers.began(each.name)
+    watcher = Watcher(watched)
     lifecycle = _lifecycle(parts, callers, sites, watcher, book)
     if cache is not None:
         lifecycle.run_beside(partial(_sweep, cache))
     entrance = Entrance(
-        tuple(callers.methods), policy=rules.policy, floods=_floods(parts), judged=seen.judged
+        tuple(callers.methods), policy=rules.policy, floods=floods, judged=seen.judged
     )
     api = _api(parts, rules, sites, entrance.identify, _sessions(parts, sites, rules, cache))
     return Application(
@@ -135,7 +140,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         lifecycle=lifecycle,
         journal=book,
         reload=partial(_reload, watcher, book),
-        refused=seen.refused,
+        refused=Threshold(book, floods=handshakes, observe=seen.refused).refused,
     )
 
 
@@ -153,6 +158,10 @@ class _Followers:
         """Say which configuration this process began with."""
         self._settings = settings
         self._tell(settings.value)
+
+    def began(self, name: str) -> None:
+        """Say that a watched file is in use from now on."""
+        self._reloads.began(name)
 
     def changed(self, change: Change) -> None:
         """Follow a change; a faulty one changes nothing."""

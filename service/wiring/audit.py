@@ -7,6 +7,7 @@ from service.audit.assembly import SinkOptions, assemble
 from service.audit.fingerprints import BadAuditKey, Keyring
 from service.audit.journal import Journal
 from service.audit.surroundings import Observer, Surroundings
+from service.floods import Aggregate
 from service.settings.audit import Audit
 from service.watch import Change, Source, Watched
 from service.wiring.world import World
@@ -36,6 +37,7 @@ def journal(
     observer: Observer,
     build: str,
     config_hash: Callable[[], str | None],
+    flooding: Callable[[], Sequence[Aggregate]],
 ) -> Journal:
     """Return the journal, not started."""
     around = Surroundings(
@@ -45,6 +47,7 @@ def journal(
         build=build,
         boot=world.nonce(),
         config_hash=config_hash,
+        flooding=flooding,
     )
     options = [SinkOptions(**sink.model_dump()) for sink in audit.sinks]
     return assemble(options, around, observer=observer, accept=audit.accept)

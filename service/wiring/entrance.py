@@ -1,10 +1,12 @@
 """Who is calling: floods first, then what the request presents, then the caller's name."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from starlette.types import Scope
 
 from service.api.recording import ENTRY
+from service.audit.journal import Journal
 from service.audit.record import Entry
 from service.callers.credentials import Presented
 from service.callers.table import Method, identify
@@ -15,6 +17,7 @@ from service.live import Live
 from service.metrics import NOBODY
 from service.model import PEER_CERTIFICATE, Caller
 from service.policy import Policy
+from service.reception import Refusal
 
 GOOD, BAD, UNKNOWN = "ok", "refused", "unavailable"
 
@@ -58,6 +61,32 @@ class Entrance:
         except RateLimited:
             entry.is_counted = True
             raise
+
+
+NOBODY_CAME: Final = frozenset({"closed", "timeout"})
+"""Handshakes in which nothing was shown, as of a load balancer's probes: counted, not recorded."""
+
+
+class Threshold:
+    """Where handshakes are refused, before there is a request: recorded one by one, or counted.
+
+    ``floods`` are not those of ``Entrance``: whoever shares an address with a bad certificate is
+    not kept out for it.
+    """
+
+    def __init__(
+        self, journal: Journal, *, floods: Floods, observe: Callable[[Refusal], None]
+    ) -> None:
+        self._journal = journal
+        self._floods = floods
+        self._observe = observe
+
+    def refused(self, refusal: Refusal) -> None:
+        """Observe a connection that never became a request; record it if its TLS was refused."""
+        self._observe(refusal)
+        if refusal.kind == "tls-refused" and refusal.reason not in NOBODY_CAME:
+            is_counted = not self._floods.failed(refusal.peer)
+            self._journal.tls_refused(refusal.peer, refusal.reason, is_counted=is_counted)
 
 
 def _presented(scope: Scope) -> Presented:

@@ -22,6 +22,7 @@ from service.audit.sink import Sink
 from service.audit.surroundings import Surroundings
 from service.audit.worker import Hand, Job, Worker, Writer
 from service.deadline import Clock
+from service.floods import Aggregate
 from service.live import Live
 from service.model import Caller, CallerName, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
@@ -46,7 +47,9 @@ def counter() -> Callable[[int], bytes]:
     return octets
 
 
-def surroundings(clock: Clock = FROZEN, keys: Keyring = KEYS) -> Surroundings:
+def surroundings(
+    clock: Clock = FROZEN, keys: Keyring = KEYS, flooding: Callable[[], Sequence[Aggregate]] = tuple
+) -> Surroundings:
     """Return surroundings in which nothing is left to chance."""
     return Surroundings(
         keys=Live(keys),
@@ -55,6 +58,7 @@ def surroundings(clock: Clock = FROZEN, keys: Keyring = KEYS) -> Surroundings:
         build="1.0",
         boot=BOOT,
         config_hash=lambda: "c0ffee",
+        flooding=flooding,
     )
 
 
@@ -278,10 +282,14 @@ class Desk:
 
 
 async def desk(
-    *workers: Worker, accept: Accept = "any", clock: Clock | None = None, queue: int = 100
+    *workers: Worker,
+    accept: Accept = "any",
+    clock: Clock | None = None,
+    queue: int = 100,
+    flooding: Callable[[], Sequence[Aggregate]] = tuple,
 ) -> Desk:
     """Return a journal with one sink for each of ``workers``, named a, b, …, and start it."""
-    around = surroundings(clock or virtual_clock())
+    around = surroundings(clock or virtual_clock(), flooding=flooding)
     observer = Recorder()
     benches = [
         bench(name, around, observer, worker=worker, queue=queue)

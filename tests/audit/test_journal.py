@@ -7,6 +7,7 @@ import pytest
 from service.audit.fingerprints import Keyring
 from service.audit.gate import Accept
 from service.errors import AuditUnavailable
+from service.floods import Aggregate
 from tests.audit.fakes import KEY, OLD_KEY, Desk, InlineWorker, SlowWorker, desk
 from tests.virtual_time import VIRTUAL
 
@@ -216,3 +217,29 @@ class TestLife:
         made.journal.rotate()
         await made.entry().commit()
         assert [["open", "released"]] == outcomes(made)
+
+
+class TestTlsRefused:
+    async def test_is_recorded(self) -> None:
+        """A refused handshake has a record of its own, with its peer and why."""
+        made = await desk()
+        made.journal.tls_refused("10.0.0.9", "unknown-ca", is_counted=False)
+        await asyncio.sleep(0)
+        record = made.papers[0].records[1]
+        assert ("tls-refused", "10.0.0.9", "unknown-ca") == (
+            record["kind"],
+            record["peer"],
+            record["reason"],
+        )
+
+    async def test_is_counted_in_a_flood(self) -> None:
+        """Of a flood there is one record a second, with counts, and from whom it came."""
+        made = await desk(flooding=lambda: (Aggregate(peer="10.0.0.9", count=3, since=0, until=1),))
+        for _ in range(3):
+            made.journal.tls_refused("10.0.0.9", "unknown-ca", is_counted=True)
+        await asyncio.sleep(1.1)
+        record = made.papers[0].records[1]
+        assert [["open", "aggregate"]] == outcomes(made)
+        counts = [{"outcome": "tls-refused", "reason": "unknown-ca", "count": 3}]
+        assert counts == record["counts"]
+        assert [("10.0.0.9", 3)] == [(peer["peer"], peer["count"]) for peer in record["peers"]]

@@ -15,6 +15,7 @@ from service.audit.chain import Head
 from service.audit.controls import Beginning
 from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring, new_key
 from service.audit.record import Entry, canonical, describe
+from service.floods import Aggregate
 from service.model import Caller, CallerName, Exchange, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
 from tests.audit.fakes import KEY, KEYS, OLD_KEY, about_to_release, surroundings
@@ -23,6 +24,10 @@ from tests.virtual_time import EPOCH
 
 SCHEMA: Final = json.loads((files("service.audit") / "record.schema.json").read_text("utf-8"))
 VALIDATOR: Final = jsonschema.Draft202012Validator(SCHEMA)
+FLOODING: Final = (
+    Aggregate(peer="10.0.0.9", count=5, since=EPOCH, until=EPOCH + 1),
+    Aggregate(peer=None, count=2, since=EPOCH, until=EPOCH),
+)
 AUDIT_ID: Final = "a" * 32
 
 
@@ -210,7 +215,10 @@ class TestSchema:
             controls.closing(around),
             controls.gap(around, (3, 5), EPOCH, "late", b""),
             controls.withdrawal(around, AUDIT_ID, "cancelled"),
-            controls.aggregate(around, {("rate-limited", "per-peer"): 7}, EPOCH),
+            controls.tls_refusal(around, "10.0.0.9", "unknown-ca"),
+            controls.tls_refusal(around, None, "closed"),
+            controls.aggregate(around, {("rate-limited", "flood"): 7}, EPOCH),
+            controls.aggregate(around, {("rate-limited", "flood"): 7}, EPOCH, FLOODING),
         ]
         for line in chained(bodies).splitlines():
             VALIDATOR.validate(orjson.loads(line))
