@@ -120,7 +120,8 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     sites = _sites(parts, followers.changed)
     tls = _tls(settings.listeners.api.tls, world, followers.changed)
-    watched = [config, keys, *callers.watched, *_watched(sites), *([tls] if tls else [])]
+    watched: list[Watched[Any]] = [config, keys]
+    watched += [*callers.watched, *_watched(sites), *([tls] if tls else [])]
     for each in watched:
         followers.began(each.name)
     watcher = Watcher(watched)

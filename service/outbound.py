@@ -188,20 +188,33 @@ def _trouble(error: Exception) -> OutboundError:
     return Unreachable("connection-lost" if is_lost else "engine", sent=True)
 
 
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """Return how to verify a peer: TLS 1.2 or newer, against ``ca_file`` or certifi's roots.
+class NoAuthority(ValueError):
+    """A CA file that holds no certificate; says no more."""
 
-    Raises ``OSError`` (``ssl.SSLError`` among it) if the file cannot be read or holds none.
+
+def tls_context(authorities: bytes | None = None) -> ssl.SSLContext:
+    """Return how to verify a peer: TLS 1.2 or newer, by ``authorities`` or certifi's roots.
+
+    ``authorities`` is PEM, as in a CA file. Raises ``NoAuthority``.
     """
     context = (
-        httpx.create_ssl_context(trust_env=False)
-        if ca_file is None
-        else ssl.create_default_context(cafile=ca_file)
+        httpx.create_ssl_context(trust_env=False) if authorities is None else _trusting(authorities)
     )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE would undo TLS
     return context
+
+
+def _trusting(authorities: bytes) -> ssl.SSLContext:
+    # Comments between certificates may be in any language; certificates are ASCII.
+    pem = authorities.decode("ascii", "ignore")
+    if "-----BEGIN" in pem:  # an empty text would mean the system's roots
+        try:
+            return ssl.create_default_context(cadata=pem)
+        except ssl.SSLError:
+            pass
+    raise NoAuthority("a CA file holds no certificate, or a broken one")
 
 
 def open_transport(

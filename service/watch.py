@@ -170,6 +170,11 @@ class Watched(Generic[T]):
         return cls(source, Live(first.value), observe, digest=first.digest, off_loop=off_loop)
 
     @property
+    def name(self) -> str:
+        """What is watched, as metrics and logs call it."""
+        return self._source.name
+
+    @property
     def is_faulty(self) -> bool:
         """Whether the files say something else than what is in use, and cannot be used."""
         return self._fault is not None

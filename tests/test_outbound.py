@@ -18,6 +18,7 @@ from service.deadline import Clock, Deadline
 from service.outbound import (
     BrokenReply,
     EncodedBody,
+    NoAuthority,
     Outbound,
     OutboundError,
     TimedOut,
@@ -515,11 +516,9 @@ def server_context(leaf: Leaf, directory: Path) -> ssl.SSLContext:
     return context
 
 
-def trusting(authority: Authority, directory: Path) -> ssl.SSLContext:
+def trusting(authority: Authority) -> ssl.SSLContext:
     """Return a context that trusts ``authority`` alone."""
-    file = directory / "ca.pem"
-    file.write_bytes(authority.pem)
-    return tls_context(str(file))
+    return tls_context(authority.pem)
 
 
 class TestTls:
@@ -530,7 +529,7 @@ class TestTls:
         context = server_context(authority.issue(purpose=SERVER), tmp_path)
         async with (
             serving(OK, context=context) as server,
-            dialling(context=trusting(authority, tmp_path)) as send,
+            dialling(context=trusting(authority)) as send,
         ):
             assert 200 == (await send(f"https://localhost:{server.port}/")).status
 
@@ -548,7 +547,7 @@ class TestTls:
     ) -> None:
         """An unknown authority, another name or a past date end it before anything is sent."""
         context = server_context(authority.issue(purpose=SERVER, end=end), tmp_path)
-        ours = trusting(authority, tmp_path) if trusts else tls_context()
+        ours = trusting(authority) if trusts else tls_context()
         async with serving(context=context) as server, dialling(context=ours) as send:
             with pytest.raises(Unreachable) as caught:
                 await send(f"https://{host}:{server.port}/")
@@ -566,9 +565,18 @@ class TestTls:
         with environment(SSLKEYLOGFILE=str(tmp_path / "keys.log")):
             assert tls_context().keylog_filename is None
 
-    def test_says_when_a_file_is_no_authority(self, tmp_path: Path) -> None:
-        """A CA file that cannot be used is an OSError."""
-        (tmp_path / "ca.pem").write_text("nothing of the kind")
-        for name in ("ca.pem", "missing.pem"):
-            with pytest.raises(OSError):  # noqa: PT011  # ssl.SSLError is one, FileNotFoundError too
-                tls_context(str(tmp_path / name))
+    @pytest.mark.parametrize(
+        "octets",
+        [b"", b"nothing of the kind", b"-----BEGIN CERTIFICATE-----\nAAAA\n", b"\xff" * 9],
+        ids=["empty", "text", "half", "octets"],
+    )
+    def test_says_when_a_file_is_no_authority(self, octets: bytes) -> None:
+        """What holds no certificate is never taken for the built-in roots."""
+        with pytest.raises(NoAuthority):
+            tls_context(octets)
+
+    def test_lets_comments_be_in_any_language(self, authority: Authority) -> None:
+        """Bundles name their authorities in comments between the certificates."""
+        bundle = "# Autorité\n".encode() + authority.pem + b"\n# the end\n" + authority.pem
+
+        assert 1 == len(tls_context(bundle).get_ca_certs())

@@ -21,6 +21,8 @@ from service.deadline import Deadline
 from service.outbound import Outbound, OutboundError
 from service.settings import authentication as rows
 from service.settings.schema import Settings
+from service.watch import Change, ignore
+from service.wiring.trust import Trust, trust
 from service.wiring.world import Peer, World
 
 LARGEST_ANSWER: Final = 256 * 1024
@@ -33,6 +35,7 @@ Closer = Callable[[], Awaitable[None]]
 class Wired:
     """The methods in the order of the configuration, and what they need beside requests.
 
+    ``watched`` are the CA files by which they know whom they ask; ``changed`` hears of them.
     ``verifiers``, by issuer, are no methods of their own: a ``token_review`` goes by them first.
     """
 
@@ -40,11 +43,19 @@ class Wired:
     key_sets: dict[str, KeySet] = field(default_factory=dict)
     closers: list[Closer] = field(default_factory=list)
     verifiers: Mapping[str, rows.Jwt] = field(default_factory=dict)
+    watched: list[Trust] = field(default_factory=list)
+    changed: Callable[[Change], None] = ignore
 
 
-def wire_callers(settings: Settings, *, world: World, observe: Observe) -> Wired:
-    """Return every configured way for callers to prove themselves."""
-    wired = Wired(verifiers=_verifiers(settings.authentication))
+def wire_callers(
+    settings: Settings,
+    *,
+    world: World,
+    observe: Observe,
+    changed: Callable[[Change], None] = ignore,
+) -> Wired:
+    """Return every way for callers to prove themselves; raises ``FileFault`` for a CA file."""
+    wired = Wired(verifiers=_verifiers(settings.authentication), changed=changed)
     for row in settings.authentication:
         if row not in wired.verifiers.values():
             wired.methods.append(_MAKERS[type(row)](row, wired, world, observe))
@@ -109,7 +120,7 @@ def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KeySet
 def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
     if row.keys.file is not None:
         return from_file(partial(world.read, Path(row.keys.file)))
-    fetch = _fetch(row.ca_file, wired, world)
+    fetch = _fetch(row, wired, world)
     token = None if row.token_file is None else _token_reader(row.token_file, world)
     if row.keys.jwks_uri is not None:
         return from_uri(fetch, row.keys.jwks_uri, token=token)
@@ -135,7 +146,7 @@ def _token_review(
             cache=row.cache,
             timeout=row.timeout,
         ),
-        fetch=_fetch(row.ca_file, wired, world),
+        fetch=_fetch(row, wired, world),
         own_token=_token_reader(row.token_file, world),
         clock=world.clock,
         keys=_keys(verifier, wired, world, observe) if verifier else None,
@@ -160,8 +171,11 @@ def _token_reader(file: str, world: World) -> ReadToken:
     return read
 
 
-def _fetch(ca_file: str | None, wired: Wired, world: World) -> Fetch:
-    outbound = Outbound(world.dial(Peer(ca_file=ca_file, connections=16)), cap=LARGEST_ANSWER)
+def _fetch(row: rows.Jwt | rows.TokenReview, wired: Wired, world: World) -> Fetch:
+    trusts = trust(row.name, row.ca_file, world=world, changed=wired.changed)
+    wired.watched += trusts
+    peer = Peer(trust=trusts[0].live if trusts else None, connections=16)
+    outbound = Outbound(world.dial(peer), cap=LARGEST_ANSWER)
     wired.closers.append(outbound.aclose)
 
     async def fetch(

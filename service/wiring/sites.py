@@ -1,5 +1,6 @@
 """A site of the configuration to what calls its Gigya."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ from service.settings.sites import Site
 from service.settings.upstream import Upstream
 from service.watch import Change, Source, Watched
 from service.wiring.observers import SiteObserver
+from service.wiring.trust import trust
 from service.wiring.world import Peer, World
 
 
@@ -73,9 +75,9 @@ def wire_site(
     site, upstream = settings.sites[name], settings.upstream
     rings = Watched.open(_ring(name, site, world), changed)
     slots = Watched.open(_slots(name, site, world), changed)
-    outbound = Outbound(
-        world.dial(_peer(site, upstream)), cap=upstream.response_cap, connect=upstream.connect
-    )
+    trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
+    peer = _peer(site, upstream, trusts[0].live if trusts else None)
+    outbound = Outbound(world.dial(peer), cap=upstream.response_cap, connect=upstream.connect)
     client = _client(site, outbound, slots.live, upstream, world, observed)
     session_info = SessionInfo(
         client,
@@ -98,7 +100,7 @@ def wire_site(
         ),
         source=_protected(session_info, upstream, rings.live, slots.live, world, observed),
         session_info=session_info,
-        watched=(rings, slots),
+        watched=(rings, slots, *trusts),
         aclose=aclose,
     )
 
@@ -194,12 +196,14 @@ WAYS: Final[Mapping[type, Callable[[Any, bytes], Credentials]]] = {
 """Row of the configuration -> credentials, from the octets of its file."""
 
 
-def _peer(site: Site, upstream: Upstream) -> Peer:
-    if site.simulator is not None:
-        return Peer(ca_file=site.simulator.ca_file, connections=upstream.concurrency)
+def _ca_file(site: Site, upstream: Upstream) -> str | None:
+    return upstream.ca_file if site.simulator is None else site.simulator.ca_file
+
+
+def _peer(site: Site, upstream: Upstream, trusted: Live[ssl.SSLContext] | None) -> Peer:
     return Peer(
-        ca_file=upstream.ca_file,
-        proxy_url=upstream.proxy_url,
+        trust=trusted,
+        proxy_url=upstream.proxy_url if site.simulator is None else None,
         connections=upstream.concurrency,
     )
 

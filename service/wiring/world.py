@@ -2,6 +2,7 @@
 
 import os
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,26 +10,30 @@ from pathlib import Path
 from typing import Final
 
 from service.deadline import Clock
+from service.live import Live
 from service.outbound import Transport, open_transport, tls_context
+from service.renewal import Renewed
 from service.watch import read_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Whom we connect to: by which CA file we know it (``None``: the built-in roots), and how."""
+    """Whom we connect to: by what we know it (``None``: the built-in roots), and how."""
 
-    ca_file: str | None = None
+    trust: Live[ssl.SSLContext] | None = None
     proxy_url: str | None = None
     connections: int = 64
 
 
 def dial(peer: Peer) -> Transport:
-    """Return the engine for one peer. Raises ``OSError`` where its CA file cannot be used."""
-    return open_transport(
-        context=tls_context(peer.ca_file),
-        proxy_url=peer.proxy_url,
-        connections=peer.connections,
-    )
+    """Return the engine for one peer; it follows the peer's trust when that is replaced."""
+
+    def opened(context: ssl.SSLContext) -> Transport:
+        return open_transport(
+            context=context, proxy_url=peer.proxy_url, connections=peer.connections
+        )
+
+    return opened(tls_context()) if peer.trust is None else Renewed(peer.trust, opened)
 
 
 REAL: Final = Clock(wall=time.time, monotonic=time.monotonic)

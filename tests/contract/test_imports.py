@@ -42,6 +42,7 @@ ORDER: Final = (
     "settings",
     # shell
     "outbound",
+    "renewal",
     "resilience.retries",
     "gigya.troubles",
     "gigya.attempts",
@@ -79,7 +80,7 @@ ORDER: Final = (
 )
 
 FENCES: Final = {
-    "httpx": {"outbound"},
+    "httpx": {"outbound", "renewal"},
     "httpx_aiohttp": {"outbound"},
     "aiohttp": {"outbound"},
     "prometheus_client": {"metrics"},
