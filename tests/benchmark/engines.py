@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -145,6 +146,20 @@ def started(*command: str, pin: int) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own
 
 
+def wait_for(*ports: int, seconds: float = 30.0) -> None:
+    """Wait until something listens on each port; raises ``OSError`` after ``seconds``."""
+    until = time.monotonic() + seconds
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+
 def burst(port: int, directory: Path, connections: int, seconds: float) -> dict[str, int]:
     """Load one server, from the other core."""
     line = [sys.executable, "-m", "tests.benchmark.load", str(port), str(directory / "request")]
@@ -173,8 +188,8 @@ def compare(rounds: int, seconds: float, connections: int) -> dict[str, list[flo
             servers[engine] = started(
                 "tests.benchmark.engines", "--serve", engine, "--config", str(config), pin=0
             )
-        time.sleep(3)
         try:
+            wait_for(19443, *(18080 + number for number in range(len(ENGINES))))
             for round_number in range(rounds + 1):
                 for number, engine in enumerate(ENGINES):
                     before = cpu(servers[engine].pid)

@@ -6,6 +6,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 
 class Connection(asyncio.Protocol):
@@ -20,8 +21,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
