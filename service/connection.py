@@ -51,7 +51,7 @@ class Connection(Parting):
         self._generation = generation
         self._certificate: PeerCertificate | None = None
         self._reading = Reading.NOTHING
-        self._octets = self._fed = self._hosts = self._dropped = self._begun = 0
+        self._fed = self._slice = self._dropped = self._begun = 0
         self._method = b""
         self._fault: Unacceptable | None = None
         self._limit = Limit(self.loop)
@@ -87,27 +87,14 @@ class Connection(Parting):
         super().on_message_begin()
         self._reading = Reading.HEAD
         self._begun += 1
-        self._octets = self._fed = self._hosts = 0
+        self._fed = 0
         scope: Any = self.scope
         if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
 
-    def on_url(self, url: bytes) -> None:
-        """Take part of the target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
-        self._hosts += self.headers[-1][0] == b"host"
-
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
-        # RFC 9112 §3.2: 400 to any 1.1 request without Host, or with several.
-        if self._hosts > 1 or (self._hosts == 0 and self.parser.get_http_version() == "1.1"):
-            self._fail(HOST)
+        self._check_head()
         if self.parser.should_upgrade():
             self._method = self.parser.get_method()
             if self._method == b"CONNECT":
@@ -138,12 +125,13 @@ class Connection(Parting):
 
     def _take(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        begun, was = self._begun, self._reading
+        begun, was, self._slice = self._begun, self._reading, len(data)
         if was is Reading.NOTHING:
             self._reading = Reading.HEAD  # be it only the empty lines that may precede one
         self._parse(data)
-        if self._reading is was is Reading.HEAD and begun == self._begun:
-            self._fed += len(data)
+        if self._reading is Reading.HEAD and not self._deaf:
+            # Of a head that begins in this slice it is only known that some of it does.
+            self._fed += self._slice if begun == self._begun and was is Reading.HEAD else 1
             if self._fed > self.hall.terms.max_head:
                 self._refuse(TOO_LARGE)
         if not self._deaf and not self.transport.is_closing():
@@ -169,10 +157,16 @@ class Connection(Parting):
         lines = b"".join(b"%s: %s\r\n" % header for header in kept)
         self._parse(b"%s %s HTTP/1.1\r\n%s\r\n%s" % (self._method, self.url, lines, rest))
 
-    def _count(self, octets: int) -> None:
-        self._octets += octets
-        if self._octets > self.hall.terms.max_head:
-            self._fail(TOO_LARGE)
+    def _check_head(self) -> None:
+        # RFC 9112 §3.2: 400 to any 1.1 request without Host, or with several.
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._fail(HOST)
+        largest = self.hall.terms.max_head
+        if self._fed or self._slice > largest:  # else it cannot be that large
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > largest:
+                self._fail(TOO_LARGE)
 
     def _fail(self, fault: Unacceptable) -> NoReturn:
         self._fault = fault

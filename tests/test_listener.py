@@ -228,6 +228,14 @@ class TestHead:
             assert ("malformed-request", "head-too-large") == await door.refused()
         assert received.startswith(b"HTTP/1.1 431 ")
 
+    async def test_has_it_wherever_it_begins(self) -> None:
+        """A head that begins behind another request counts from its beginning."""
+        padding = post(b"x" * 16200)
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 4096) + b"\r\n\r\n"
+        async with listening(max_head=4096) as door, door.client() as client:
+            assert b"POST / " + b"x" * 16200 == await client.ask(padding + head)
+            assert ("malformed-request", "head-too-large") == await door.refused()
+
     async def test_may_be_as_large_as_that(self) -> None:
         """The cap counts each head alone: many of nearly that size pass on one connection."""
         head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 3900) + b"\r\n\r\n"
