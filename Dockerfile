@@ -16,7 +16,8 @@ RUN python3 -m venv --without-pip /opt/proxy \
        --only-binary=:all: --requirement deploy/requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
-RUN /opt/build/bin/pip --python /opt/proxy/bin/python install --no-deps --no-build-isolation . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/build/bin/pip --python /opt/proxy/bin/python install --no-deps --no-index /wheels/*.whl \
     && /opt/proxy/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/proxy/lib
 
 FROM ${BASE}
