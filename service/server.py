@@ -48,12 +48,14 @@ class Shutdown:
 class Hooks:
     """What the life of the process calls in the rest of it.
 
-    ``started`` when both listeners are up; ``draining`` when readiness must fail; ``reload`` at
-    each SIGHUP; ``closers`` in order at the end; ``failed`` with the name of what went wrong there.
+    ``started`` when both listeners are up; ``draining`` when readiness must fail; ``refusing`` when
+    what begins from then on must be refused; ``reload`` at each SIGHUP; ``closers`` in order at the
+    end; ``failed`` with the name of what went wrong there.
     """
 
     started: Callable[[Addresses], None] = lambda _: None
     draining: Callable[[], None] = lambda: None
+    refusing: Callable[[], None] = lambda: None
     reload: Callable[[], None] = lambda: None
     closers: Sequence[Callable[[], Awaitable[None]]] = ()
     failed: Callable[[str], None] = lambda _: None
@@ -123,6 +125,7 @@ class Server:
         self._hooks.draining()
         self._api.retire()
         await self._unless_hurried(self._hurry.wait(), self._shutdown.delay)
+        self._hooks.refusing()
         drain = self._api.drain(self._shutdown.drain)
         if not await self._unless_hurried(drain, None):
             self._hooks.failed("drain")

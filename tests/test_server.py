@@ -104,6 +104,23 @@ class TestServer:
         assert DRAINED == await running
         assert ["started", "draining", "answered", "journal", "metrics"] == story.events
 
+    async def test_refuses_what_is_new_after_the_delay(self) -> None:
+        """What begins during ``delay`` is served; after it the application hears to refuse."""
+        story, held = Story(), Held()
+        refusing = asyncio.Event()
+        hooks = story.hooks(refusing=refusing.set)
+        shutdown = Shutdown(delay=0, drain=LONG)
+        server = Server(listener(held), listener(), shutdown=shutdown, hooks=hooks)
+        running = asyncio.create_task(server.run(signals=False))
+        async with connected((await server.started()).api) as reader:
+            await held.arrived.wait()
+            assert not refusing.is_set()
+            server.stop()
+            await refusing.wait()
+            held.go.set()
+            assert b"200" in await reader.readline()
+        assert DRAINED == await running
+
     async def test_serves_while_it_is_delayed(self) -> None:
         """During ``delay`` requests are still served, and each answer ends its connection."""
         draining = asyncio.Event()

@@ -118,6 +118,7 @@ def server_of(
         hooks=Hooks(
             started=started,
             draining=draining,
+            refusing=application.lifecycle.refuse,
             reload=application.reload,
             closers=[application.lifecycle.aclose],
             failed=lambda what: log.error("shutdown", failed=what),
