@@ -1,6 +1,13 @@
 """The composed service with every way in: the house of ``tests/house.py`` and the callers' net."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +17,11 @@ from starlette.types import Receive, Scope, Send
 from service.app import Application
 from service.callers.credentials import Presented
 from service.callers.fetching import FetchFailed
-from service.deadline import Deadline
+from service.cli.serve import server_of
+from service.deadline import Clock, Deadline
+from service.logs import Log
 from service.model import PEER_CERTIFICATE
+from service.settings.load import load
 from tests.callers.house import (
     API_SERVER,
     AUDIENCE,
@@ -25,8 +35,8 @@ from tests.callers.house import (
     STATIC_TOKEN,
     Net,
 )
-from tests.house import House, grant, static
-from tests.pki import SERVER, Authority
+from tests.house import AUDIT_FILE, CONFIG, House, Time, grant, static
+from tests.pki import SERVER, Authority, Leaf, client_context
 
 AUTHORITY: Final = Authority("callers")
 SERVER_LEAF: Final = AUTHORITY.issue("proxy", purpose=SERVER)
@@ -35,6 +45,7 @@ TLS: Final = {
     "key_file": "/tls/key.pem",
     "client_ca_file": "/tls/ca.pem",
 }
+FREE: Final = {"host": "127.0.0.1", "port": 0}
 ASK: Final = {"uid": "user-facebook", "provider": "facebook"}
 
 JWT: Final[dict[str, Any]] = {
@@ -117,12 +128,13 @@ class Outside(httpx.AsyncBaseTransport):
 def composed(
     directory: Path,
     *,
+    house: House | None = None,
     net: Net | None = None,
     authentication: Sequence[Mapping[str, Any]] = AUTHENTICATION,
     callers: Sequence[Mapping[str, Any]] | None = None,
 ) -> House:
     """Return a house whose callers come in by ``authentication``, on ``net``."""
-    house = House(directory)
+    house = house or House(directory)
     outside = Outside(house, net or Net(REPLIES))
     house.dial = lambda _: outside
     house.files |= {
@@ -134,7 +146,7 @@ def composed(
     }
     house.settings["authentication"] = [dict(row) for row in authentication]
     house.settings["callers"] = list(rows(DIRECTORY) if callers is None else callers)
-    house.settings["listeners"] = {"api": {"port": 0, "tls": dict(TLS)}, "management": {"port": 0}}
+    house.settings["listeners"] = {"api": {"tls": dict(TLS), **FREE}, "management": FREE}
     return house
 
 
@@ -150,3 +162,71 @@ async def present(application: Application, shown: Presented) -> httpx.Response:
     headers = [(b"authorization", value) for value in shown.authorization]
     async with httpx.AsyncClient(transport=transport, base_url="https://proxy") as client:
         return await client.post("/v1/provider-tokens", json=ASK, headers=headers)
+
+
+class Moving:
+    """The real clock, which a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.clock = Clock(
+            wall=lambda: time.time() + self.ahead, monotonic=lambda: time.monotonic() + self.ahead
+        )
+
+    def house(self, directory: Path) -> House:
+        """Return a house whose time this is."""
+        return House(directory, time=Time(time.time()), clock=self.clock)
+
+
+@dataclass
+class Running:
+    """The service on real sockets."""
+
+    house: House
+    application: Application
+    port: int
+    directory: Path
+
+    @asynccontextmanager
+    async def client(self, leaf: Leaf | None) -> AsyncIterator[httpx.AsyncClient]:
+        """Return a client that trusts our authority and shows ``leaf``."""
+        context = client_context(AUTHORITY, leaf, self.directory)
+        async with self.connect(context) as client:
+            yield client
+
+    def connect(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        """Return a client that speaks TLS by ``context``."""
+        url = f"https://localhost:{self.port}"
+        return httpx.AsyncClient(verify=context, base_url=url, trust_env=False, timeout=10)
+
+
+@asynccontextmanager
+async def serving(house: House) -> AsyncIterator[Running]:
+    """Serve on free ports of loopback; after the block all that was recorded is written."""
+    application = house.build()
+    text = house.files[str(CONFIG)]
+    settings = load(text, read_file=None, now=datetime.now(UTC)).settings
+    server = server_of(application, settings, log=Log(house.log, level="debug", form="json"))
+    await application.start()
+    running = asyncio.create_task(server.run(signals=False))
+    addresses = await server.started()
+    try:
+        yield Running(house, application, addresses.api.port, house.directory)
+    finally:
+        server.stop()
+        server.stop()
+        await running
+
+
+def lines(house: House, kind: str) -> list[dict[str, Any]]:
+    """Return the audit's records of one kind, oldest first."""
+    text = (house.directory / AUDIT_FILE).read_text()
+    return [r for r in map(json.loads, text.splitlines()) if r["kind"] == kind]
+
+
+def counted(house: House, metric: str) -> dict[str, float]:
+    """Return a metric's series, by their labels as exposed."""
+    name = f"credential_proxy_{metric}"
+    rows = house.metrics.exposition().decode().splitlines()
+    found = (row.rpartition(" ") for row in rows if row.startswith((name + "{", name + " ")))
+    return {labels.removeprefix(name): float(value) for labels, _, value in found}
