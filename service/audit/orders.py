@@ -59,6 +59,11 @@ class Report:
     seconds: float
 
 
+def broken(head: Head) -> Report:
+    """Return the report of a writer that failed in a way it should not."""
+    return Report(landed=0, head=head, fault="failed", noticed=(), seconds=0.0)
+
+
 def fault_name(error: OSError) -> str:
     """Return the slug for what went wrong."""
     if isinstance(error, Moved):

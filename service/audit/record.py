@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import orjson
@@ -16,6 +17,8 @@ RELEASED: Final = "released"
 """The outcome of a release: authorised, recorded, about to be sent."""
 UNAVAILABLE: Final = "audit-unavailable"
 CANCELLED: Final = "cancelled"
+
+LARGEST: Final = 2**63 - 1
 
 Commit = Callable[["Entry"], Awaitable[None]]
 
@@ -124,17 +127,42 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """Return the one way to write ``record``: compact JSON in UTF-8, members in their order."""
-    return orjson.dumps(record)
+    """Return the one way to write ``record``: compact JSON in UTF-8, members in their order.
+
+    What JSON cannot carry (half of a surrogate pair, a number over 64 bits) is replaced: a record
+    that says a little less is better than none.
+    """
+    try:
+        return orjson.dumps(record)
+    except TypeError:
+        return orjson.dumps(_mended(record))
 
 
 def timestamp(seconds: float) -> str:
     """Return UNIX ``seconds`` as RFC 3339 in UTC with microseconds."""
-    return _moment(datetime.fromtimestamp(seconds, UTC))
+    second, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return max(-LARGEST, min(value, LARGEST))
+    if isinstance(value, Mapping):
+        return {_mended(name): _mended(member) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mended(item) for item in value]
+    return value
 
 
 def _caller(caller: Caller) -> dict[str, Any]:

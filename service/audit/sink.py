@@ -9,7 +9,7 @@ from service.audit import controls
 from service.audit.chain import START
 from service.audit.flight import Absence, Flight, Item, SinkRules
 from service.audit.gate import Pledge
-from service.audit.orders import Report, Turn
+from service.audit.orders import Report, Turn, broken
 from service.audit.surroundings import Observer, Surroundings
 from service.audit.tally import Label, Tally
 from service.audit.worker import Hand
@@ -163,11 +163,11 @@ class Sink:
 
     def _arrived(self, flight: Flight) -> None:
         """Tell the releases what became of their records; go on, or eject the sink."""
-        if flight is not self._flight or flight.report is None:
+        if flight is not self._flight:
             return
         if flight.timer is not None:
             flight.timer.cancel()
-        report, was_absent = flight.report, self._absence is not None
+        report, was_absent = flight.report or broken(self.head), self._absence is not None
         self._flight, self._free_since = None, flight.done_at
         self.head = report.head
         for what in report.noticed:

@@ -1,6 +1,8 @@
 """Where a sink's blocking work runs: one thread, so that nothing it waits for stops the loop."""
 
 import asyncio
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +66,10 @@ class ThreadWorker:
     def _work(self) -> None:
         while (task := self._jobs.get()) is not None:
             job, tell = task
-            job()
+            try:
+                job()
+            except Exception:  # noqa: BLE001  # a dead thread would be an ejected sink for ever
+                told = threading.ExceptHookArgs((*sys.exc_info(), self._thread))
+                threading.excepthook(told)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 tell()

@@ -14,7 +14,7 @@ from service.audit import controls
 from service.audit.chain import Head
 from service.audit.controls import Beginning
 from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring, new_key
-from service.audit.record import Entry, canonical, describe
+from service.audit.record import Entry, canonical, describe, timestamp
 from service.floods import Aggregate
 from service.model import Caller, CallerName, Exchange, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
@@ -228,6 +228,25 @@ class TestSchema:
         record = on_line(described(entry()) | {"token": "x"})
         with pytest.raises(jsonschema.ValidationError):
             VALIDATOR.validate(record)
+
+
+class TestCanonical:
+    def test_what_json_cannot_carry(self) -> None:
+        """Halves of surrogate pairs and endless numbers are replaced, not stumbled over."""
+        made = entry(peer="\ud800x", exchange=Exchange(error_code=10**30), rule="r")
+        record = orjson.loads(canonical(described(made)))
+        assert ("?x", 2**63 - 1, "r") == (
+            record["peer"],
+            record["upstream"]["error_code"],
+            record["rule"],
+        )
+        VALIDATOR.validate(on_line(described(made)))
+
+    @given(st.floats(0, 4e9))
+    def test_times(self, seconds: float) -> None:
+        """A time is RFC 3339 in UTC, to the microsecond."""
+        written = datetime.fromisoformat(timestamp(seconds))
+        assert abs(written.timestamp() - seconds) <= 1e-6
 
 
 class TestAuditKey:

@@ -5,10 +5,18 @@ from typing import Any
 import pytest
 
 from service.audit.gate import Pledge
+from service.audit.worker import Job
 from tests.audit.fakes import Bench, InlineWorker, Recorder, SlowWorker, bench, surroundings
 from tests.virtual_time import VIRTUAL, virtual_clock
 
 BODY = b'{"kind":"request","outcome":"denied"}'
+
+
+class BrokenWorker(InlineWorker):
+    """Loses its job, as a thread does whose job has a bug."""
+
+    def submit(self, job: Job, done: Job) -> None:  # noqa: ARG002  # the port's signature
+        asyncio.get_running_loop().call_soon(done)
 
 
 async def started(
@@ -206,6 +214,12 @@ class TestSink:
         made.paper.broken = None
         await asyncio.sleep(1)
         assert ["open", "checkpoint"] == made.paper.kinds()
+
+    async def test_writer_with_a_bug(self) -> None:
+        """A writer that breaks in a way it should not is a fault like others."""
+        made, observer = await started(BrokenWorker())
+        assert not await release(made).verdict
+        assert [("ejected", "a", "failed")] == observer.told
 
     async def test_head_is_what_landed(self) -> None:
         """The exported head is the number and hash of the last record on the medium."""

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import threading
 from threading import Event
 
 import pytest
@@ -47,6 +48,23 @@ class TestThreadWorker:
         await done.wait()
         worker.stop()
         assert [0, 1, 2] == order
+
+    async def test_survives_a_bug(self) -> None:
+        """A job with a bug is told where threads tell of bugs, and the next one runs."""
+        worker, done, told = ThreadWorker("a"), asyncio.Event(), list[object]()
+
+        def bug() -> None:
+            raise ZeroDivisionError
+
+        before = threading.excepthook
+        threading.excepthook = lambda args: told.append(args.exc_type)
+        try:
+            worker.submit(bug, lambda: None)
+            worker.submit(lambda: None, done.set)
+            await done.wait()
+        finally:
+            threading.excepthook = before
+        assert [ZeroDivisionError] == told
 
     def test_the_loop_may_have_ended(self) -> None:
         """A job that ends after its loop tells nobody, and nothing breaks."""

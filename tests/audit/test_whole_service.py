@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from service.audit.fingerprints import AuditKey, Keyring
@@ -12,7 +13,7 @@ from service.model import Uid
 from service.secret import Secret
 from tests.audit.streams import verified
 from tests.audit.test_record import VALIDATOR
-from tests.house import AUDIT_FILE, AUDIT_KEY, OTHER_TOKEN, TOKEN, House, Visitor
+from tests.house import AUDIT_FILE, AUDIT_KEY, OTHER_TOKEN, TOKEN, House, Visitor, body
 
 KEY: Final = AuditKey.from_file(AUDIT_KEY)
 CODES: Final = (403005, 403009, 400096, 403007, 404000)
@@ -55,6 +56,25 @@ async def asked(visitor: Visitor, house: House, dice: random.Random, uids: list[
     return await visitor.ask(**request(dice, uids))
 
 
+class Broken(httpx.AsyncBaseTransport):
+    """A way to Gigya that has a bug."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError(request.method)
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """A way to Gigya on which no answer comes."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.is_asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError(request.method)
+
+
 class TestWholeService:
     @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.needs_tools)])
     async def test_every_outcome(self, count: int, tmp_path: Path) -> None:
@@ -92,6 +112,40 @@ class TestWholeService:
         async with house.open() as visitor:
             await visitor.ask()
         assert KEY.of_uid(Uid("user-twitter")) == house.records()[0]["user"]
+
+    async def test_caller_goes_away(self, tmp_path: Path) -> None:
+        """A caller that leaves before its request is whole leaves a record, and no user."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            await visitor.exchange(body(b'{"uid"', more=True), {"type": "http.disconnect"})
+        record = house.records()[0]
+        assert ("caller-gone", "crm") == (record["outcome"], record["caller"]["name"])
+        assert not {"user", "tokens", "status"} & set(record)
+
+    async def test_cancelled(self, tmp_path: Path) -> None:
+        """A request that is cancelled while Gigya is asked leaves a record that says so."""
+        house, silent = House(tmp_path), Silent()
+        house.dial = lambda _: silent
+        async with house.open() as visitor:
+            task = asyncio.ensure_future(visitor.ask())
+            await silent.is_asked.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        record = house.records()[0]
+        assert ("cancelled", "allow") == (record["outcome"], record["decision"])
+        assert "tokens" not in record
+
+    async def test_bug(self, tmp_path: Path) -> None:
+        """A fault of ours leaves a record that says internal-error, and no token."""
+        house = House(tmp_path)
+        house.dial = lambda _: Broken()
+        async with house.open() as visitor:
+            answer = await visitor.ask()
+        record = house.records()[0]
+        expected = (500, "internal-error", 500)
+        assert expected == (answer.status_code, record["outcome"], record["status"])
+        assert "tokens" not in record
 
     async def test_deleted_file(self, tmp_path: Path) -> None:
         """When the file is deleted, the next token has its record in a new file."""
