@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -21,13 +20,11 @@ AUTHORITY = Authority()
 
 
 @asynccontextmanager
-async def over_tls(rig: Rig, directory: Path) -> AsyncIterator[None]:
+async def over_tls(rig: Rig) -> AsyncIterator[None]:
     """Serve the rig's simulator over TLS and let the rig reach it through the real engine."""
-    ca_file = directory / "ca.pem"
-    ca_file.write_bytes(AUTHORITY.pem)
     context = AUTHORITY.certificate().context()
     async with serving(rig.simulator, context=context) as address:
-        transport = open_transport(context=tls_context(str(ca_file)))
+        transport = open_transport(context=tls_context(AUTHORITY.pem))
         rig.reach(transport, f"https://localhost:{address.port}")
         try:
             yield
@@ -50,12 +47,10 @@ class TestWays:
         ],
         ids=["bearer", "user key", "signed", "OAuth 2"],
     )
-    async def test_work_over_real_tls(
-        self, credentials: Callable[[Rig], Credentials], tmp_path: Path
-    ) -> None:
+    async def test_work_over_real_tls(self, credentials: Callable[[Rig], Credentials]) -> None:
         """Each way reaches a session over a real connection, sealed and opened."""
         rig = Rig(credentials=credentials(Rig()))
-        async with over_tls(rig, tmp_path):
+        async with over_tls(rig):
             session = await rig.session("twitter")
         connection = rig.seeded.site.users[EVERYTHING]["twitter"]
         assert session.auth_token.matches(connection.auth_token)
@@ -76,21 +71,21 @@ class TestBreaks:
         ],
     )
     async def test_have_their_names(
-        self, wire: Wire, kind: type[ServiceError], reason: str, tmp_path: Path
+        self, wire: Wire, kind: type[ServiceError], reason: str
     ) -> None:
         """What breaks below HTTP is told by name, after the attempts that are allowed."""
         rig = Rig()
         rig.knobs.turn(wire=wire)
-        async with over_tls(rig, tmp_path):
+        async with over_tls(rig):
             with pytest.raises(kind) as caught:
                 await rig.session()
         assert (reason, 3) == (caught.value.reason, len(rig.calls))
 
     @pytest.mark.parametrize("wire", [wire for wire in Wire if wire is not Wire.SILENCE])
-    async def test_once_are_healed(self, wire: Wire, tmp_path: Path) -> None:
+    async def test_once_are_healed(self, wire: Wire) -> None:
         """A connection that breaks once costs one more call, and nobody notices."""
         rig = Rig()
-        async with over_tls(rig, tmp_path):
+        async with over_tls(rig):
             await rig.session()
             rig.knobs.turn(wire=wire, times=1)
             assert 2 == (await rig.session()).exchange.attempts
