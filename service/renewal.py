@@ -6,8 +6,8 @@ from typing import cast
 
 import httpx
 
+from service.engine import Transport
 from service.live import Live
-from service.outbound import Transport
 
 Make = Callable[[ssl.SSLContext], Transport]
 

@@ -15,17 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
+from service.engine import NoAuthority, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
-    NoAuthority,
     Outbound,
     OutboundError,
     TimedOut,
     TooLarge,
     Unreachable,
-    open_transport,
-    tls_context,
 )
 from tests.pki import NOW, SERVER, Authority, Leaf
 from tests.virtual_time import VIRTUAL, VirtualLoop, virtual_clock

@@ -20,9 +20,10 @@ from service.audit.fingerprints import new_key
 from service.cli.serve import server_of
 from service.cli.token import OCTETS, new_token
 from service.deadline import Deadline
+from service.engine import open_transport
 from service.logs import Log
 from service.metrics import Metrics
-from service.outbound import Answer, Outbound, open_transport
+from service.outbound import Answer, Outbound
 from service.server import run_process
 from service.settings.load import load
 from service.settings.schema import Settings

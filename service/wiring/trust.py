@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from service.outbound import NoAuthority, tls_context
+from service.engine import NoAuthority, tls_context
 from service.watch import Change, Source, Watched
 from service.wiring.world import World
 

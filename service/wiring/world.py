@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from service.deadline import Clock
+from service.engine import Transport, open_transport, tls_context
 from service.live import Live
-from service.outbound import Transport, open_transport, tls_context
 from service.renewal import Renewed
 from service.watch import read_file
 

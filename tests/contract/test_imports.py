@@ -41,6 +41,7 @@ ORDER: Final = (
     "api.problems",
     "settings",
     # shell
+    "engine",
     "outbound",
     "renewal",
     "resilience.retries",
@@ -80,9 +81,9 @@ ORDER: Final = (
 )
 
 FENCES: Final = {
-    "httpx": {"outbound", "renewal"},
-    "httpx_aiohttp": {"outbound"},
-    "aiohttp": {"outbound"},
+    "httpx": {"engine", "outbound", "renewal"},
+    "httpx_aiohttp": {"engine"},
+    "aiohttp": {"engine", "outbound"},
     "prometheus_client": {"metrics"},
     "structlog": {"logs"},
     "uvicorn": {"parting", "reception", "connection", "listener"},

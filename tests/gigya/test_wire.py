@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from service.engine import open_transport, tls_context
 from service.errors import ServiceError, UpstreamInvalid, UpstreamUnavailable
 from service.gigya.authentication import Credentials, OAuth2, UserKey, UserKeySigned
 from service.gigya.keys import HmacKey
-from service.outbound import open_transport, tls_context
 from service.secret import Secret
 from service.simulator.knobs import Wire
 from service.simulator.running import serving
