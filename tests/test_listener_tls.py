@@ -80,7 +80,7 @@ class TestHandshake:
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     async def test_gives_no_ticket(self, tmp_path: Path, version: ssl.TLSVersion) -> None:
-        """Each connection is verified anew: there is nothing to resume by."""
+        """Nothing that a peer could keep outlives the context that is current."""
         peer = client_context(AUTHORITY, CALLER, tmp_path)
         peer.maximum_version = version
         async with listening(whoami, tls=mutual()) as door, door.client(peer) as client:
@@ -281,6 +281,29 @@ class TestReplacedContext:
                 assert ("tls-refused", "unknown-ca") == await door.refused()
             async with door.client(kept) as client:
                 assert CALLER.der == await client.ask()
+
+    async def test_resumes_no_session_of_an_older_one(self, tmp_path: Path) -> None:
+        """A peer that offers a session of TLS 1.2 is verified by the context that is current."""
+        tls = mutual(AUTHORITY, STRANGER)
+        peer = client_context(AUTHORITY, STRANGER.issue(), tmp_path)
+        peer.maximum_version = ssl.TLSVersion.TLSv1_2
+
+        def meet(door: Door, session: ssl.SSLSession | None) -> ssl.SSLSession:
+            with (
+                socket.create_connection((door.address.host, door.address.port)) as plain,
+                peer.wrap_socket(plain, server_hostname="localhost", session=session) as secured,
+            ):
+                kept = secured.session
+                secured.unwrap().close()
+                assert kept is not None
+                return kept
+
+        async with listening(whoami, tls=tls) as door:
+            session = await asyncio.to_thread(meet, door, None)
+            tls.replace(context(AUTHORITY))
+            with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+                await asyncio.to_thread(meet, door, session)
+            assert ("tls-refused", "unknown-ca") == await door.refused()
 
     async def test_retires_older_connections(self, tmp_path: Path) -> None:
         """A connection made before the change is told to end with its next answer."""

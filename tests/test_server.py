@@ -135,6 +135,35 @@ class TestServer:
         server.stop()
         assert CUT_SHORT == await running
 
+    async def test_loses_no_request_under_load(self) -> None:
+        """During ``delay`` every request is answered, and every caller is told to go elsewhere."""
+        loaded, load = asyncio.Event(), 8
+
+        async def call(address: Address) -> int:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            answers, head = 0, b""
+            while b"connection: close" not in head:
+                writer.write(GET)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert b"GET / " == await reader.readexactly(6)
+                answers += 1
+                if answers == load:
+                    loaded.set()
+            writer.close()
+            await writer.wait_closed()
+            return answers
+
+        server = Server(listener(), listener(), shutdown=Shutdown(delay=LONG))
+        running = asyncio.create_task(server.run(signals=False))
+        addresses = await server.started()
+        calls = [asyncio.create_task(call(addresses.api)) for _ in range(load)]
+        await loaded.wait()
+        server.stop()
+        answers = await asyncio.gather(*calls)
+        server.stop()
+        await running
+        assert max(answers) >= load
+
     async def test_answers_health_while_it_drains(self) -> None:
         """The management port is the last to close, and its connections are kept."""
         held = Held()
