@@ -4,12 +4,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from service.cli.live import ask_gigya
+from service.cli.live_report import LiveReport, Question
 from service.settings.contents import LARGEST
 from service.settings.findings import Advice, Fault, Faults, Finding, shown
 from service.settings.load import Loaded, load
@@ -21,30 +21,11 @@ FAULTY: Final = 78
 """EX_CONFIG of sysexits.h."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What the real Gigya is to be asked once."""
-
-    site: str
-    provider: str
-    uid: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveReport:
-    """What came of it: shapes and verdicts, never values."""
-
-    lines: tuple[str, ...]
-    is_fine: bool
-
-
 Ask = Callable[[Loaded, Question], LiveReport]
 
 
-def add_parser(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", *, ask: Ask | None = None
-) -> None:
-    """Add the command to ``subparsers``; ``ask`` asks the real Gigya, for ``--live``."""
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to ``subparsers``."""
     parser = subparsers.add_parser(
         "check",
         help="say everything that is wrong with a configuration",
@@ -59,18 +40,18 @@ def add_parser(
     live.add_argument("--live", metavar="SITE", help="name under sites")
     live.add_argument("--uid", metavar="U", help="a user of that site")
     live.add_argument("--provider", metavar="P", help="a provider the user is connected to")
-    parser.set_defaults(run=partial(run, ask=ask))
+    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace, *, ask: Ask | None = None, now: datetime | None = None) -> int:
+def run(args: argparse.Namespace, *, ask: Ask = ask_gigya, now: datetime | None = None) -> int:
     """Print what there is to say, and return the exit status."""
     loaded, faults, advice = _judged(args, now or datetime.now(UTC))
     if args.live is not None and loaded is not None:
-        faults = tuple(_misasked(args, loaded, ask))
+        faults = tuple(_misasked(args, loaded))
     _print(args, loaded, faults, advice)
     if faults or loaded is None:
         return FAULTY
-    if args.live is None or ask is None:
+    if args.live is None:
         return FINE
     report = ask(loaded, Question(site=args.live, provider=args.provider, uid=args.uid))
     print(*report.lines, sep="\n")
@@ -98,11 +79,10 @@ def _judged(
     return loaded, (), loaded.advice
 
 
-def _misasked(args: argparse.Namespace, loaded: Loaded, ask: Ask | None) -> Iterator[Fault]:
+def _misasked(args: argparse.Namespace, loaded: Loaded) -> Iterator[Fault]:
     """Yield what is wrong with the question to Gigya."""
     checks = (
         (args.live not in loaded.settings.sites, "--live", "names no site"),
-        (ask is None, "--live", "cannot be had here"),
         (not args.uid, "--uid", "is missing"),
         (not args.provider, "--provider", "is missing"),
         (args.without_files, "--without-files", "cannot be used with --live"),

@@ -40,7 +40,7 @@ class Upstream(Section):
     proxy_url: Origin | None = None
     """HTTP proxy on the way to Gigya; user names and passwords are not supported."""
     ca_file: File | None = None
-    """PEM: whose certificates are believed besides the system's, such as an inspecting proxy's."""
+    """PEM: whose certificates are believed instead of the built-in roots."""
     breaker: Breaker = Breaker()
     """When calls are stopped for a while."""
 

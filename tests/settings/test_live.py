@@ -1,0 +1,202 @@
+import base64
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from service.cli.live import asked
+from service.cli.live_report import Question, report
+from service.gigya.live_check import Findings
+from service.model import Exchange
+from service.settings.load import Loaded, load
+from service.settings.sites import Site
+from service.simulator import Seeded, seeded, serving
+from service.simulator import build as build_simulator
+from service.wiring.world import World
+from tests.settings.samples import key_set, loaded, reader, spoiled
+
+GOOD = Findings(
+    exchange=Exchange(error_code=0, call_id="c1", attempts=1, milliseconds=12.4),
+    knows_all_parameters=True,
+    authentication_slot="current",
+    shapes={"authToken": "plain", "tokenSecret": "sealed"},
+    opening="opened",
+    key_slot=1,
+    context_is_echoed=True,
+    expiry_forms={"tokenExpiration": "seconds-since-1970"},
+    signature_forms=("identity",),
+    clock_offset=-1.0,
+)
+
+
+def site(*edits: tuple[str, str]) -> Site:
+    """Return the good configuration's first site, edited."""
+    return loaded(spoiled(*edits)).settings.sites["shop"]
+
+
+class TestReport:
+    def test_all_is_well(self) -> None:
+        """Each thing that was settled is a line."""
+        told = report(GOOD, site())
+        assert told.is_fine
+        assert (
+            "ok  call: errorCode 0, 12 ms, call id c1",
+            "ok  clock: Gigya's is -1 s from ours",
+            "ok  authentication: current (bearer) works",
+            "ok  parameters: all known",
+            "ok  ignoredParams: none",
+            "ok  context: echoed",
+            "ok  fields: authToken plain, tokenSecret sealed",
+            "ok  decryption: partner_secret_files.1 opens it",
+            "ok  tokenExpiration: seconds-since-1970",
+            "ok  providerUIDSig: fits identity",
+        ) == told.lines
+
+    @pytest.mark.parametrize(
+        ("changed", "line"),
+        [
+            ({"clock_offset": 31.0}, "BAD clock: Gigya's is +31 s from ours"),
+            (
+                {"authentication_slot": "previous"},
+                "BAD authentication: previous (user_key_signed) works",
+            ),
+            ({"context_is_echoed": False}, "BAD context: another request's"),
+            ({"shapes": {}}, "BAD fields: none"),
+            ({"opening": "unopened"}, "BAD decryption: no partner secret opens it"),
+            ({"opening": "plain"}, "BAD decryption: came back plain: encryption.mode decides"),
+            ({"expiry_forms": {"tokenExpiration": "unknown"}}, "BAD tokenExpiration: unknown"),
+            ({"signature_forms": ()}, "BAD providerUIDSig: fits no partner secret in either form"),
+            (
+                {"signature_forms": ("session_info",)},
+                "BAD providerUIDSig: set provider_uid_signature.base_string: session_info",
+            ),
+        ],
+        ids=str,
+    )
+    def test_what_is_not_as_it_should_be(self, changed: dict[str, Any], line: str) -> None:
+        """What stands between the configuration and a release is marked, with its switch."""
+        told = report(replace(GOOD, **changed), site())
+        assert ([line], False) == ([x for x in told.lines if x.startswith("BAD")], told.is_fine)
+
+    @pytest.mark.parametrize(
+        ("changed", "line"),
+        [
+            ({"knows_all_parameters": False}, "ok  parameters: some are not known to checkParams"),
+            ({"ignored": ("encrypt",)}, "ok  ignoredParams: encrypt"),
+            (
+                {"opening": "nothing-sealed"},
+                "ok  decryption: nothing in this reply was sealed or had to be",
+            ),
+            (
+                {"expiry_forms": {"sessionExpiration": "date-time-without-zone"}},
+                "ok  sessionExpiration: date-time-without-zone: expiries.time_zone counts",
+            ),
+            ({"signature_forms": None}, "ok  providerUIDSig: none came"),
+        ],
+        ids=str,
+    )
+    def test_what_only_deserves_a_word(self, changed: dict[str, Any], line: str) -> None:
+        """What stands in nobody's way is told all the same."""
+        told = report(replace(GOOD, **changed), site())
+        assert told.is_fine
+        assert line in told.lines
+
+    def test_relative_expiries(self) -> None:
+        """Seconds left are bad until the site says that it means them."""
+        findings = replace(GOOD, expiry_forms={"tokenExpiration": "seconds-left"})
+        wrong = site(("relative: true", "relative: false"))
+        assert (True, False) == (report(findings, site()).is_fine, report(findings, wrong).is_fine)
+
+    def test_silence_is_not_judged(self) -> None:
+        """What a reply does not tell is left out."""
+        quiet = replace(GOOD, context_is_echoed=None, knows_all_parameters=None, opening=None)
+        heads = {line[4:].split(":")[0] for line in report(quiet, site()).lines}
+        assert {"context", "parameters", "decryption"}.isdisjoint(heads)
+
+    def test_a_problem_is_all_that_is_told(self) -> None:
+        """Where Gigya refused, its code, our words and the clocks are told."""
+        findings = Findings(exchange=Exchange(error_code=403003), problem="No.", clock_offset=200.0)
+        assert (
+            "BAD call: No. (errorCode 403003, 0 ms, call id none)",
+            "BAD clock: Gigya's is +200 s from ours",
+        ) == report(findings, site()).lines
+
+    def test_no_reply_at_all(self) -> None:
+        """Where Gigya could not be reached, that is told."""
+        told = report(Findings(exchange=Exchange(), problem="Away."), site()).lines
+        assert ("BAD call: Away. (no reply, 0 ms, call id none)",) == told
+
+
+WORLD = World()
+
+
+def simulated(gigya: Seeded, url: str, **other: str) -> Loaded:
+    """Return a configuration for the simulator at ``url``."""
+    text = f"""
+version: 1
+sites:
+  sim:
+    api_key: {gigya.api_key}
+    simulator: {{url: "{url}"}}
+    partner_secret_files: [partner]
+    authentication:
+      current: {{method: bearer, user_key: {other.get("user_key", gigya.user_key)}, key_file: rsa}}
+      previous: {{method: user_key, user_key: {gigya.user_key}, secret_file: user}}
+authentication:
+  - {{name: a, method: jwt, kind: oidc, issuer: "https://i", audiences: [a], keys: {{file: keys}}}}
+callers: []
+audit: {{key_files: [audit]}}
+"""
+    files = {
+        "partner": other.get("partner", gigya.partner_secret).encode(),
+        "user": gigya.user_secret.encode(),
+        "rsa": gigya.private_key_pem,
+        "keys": key_set(),
+        "audit": base64.b64encode(bytes(32)),
+    }
+    now = datetime.fromtimestamp(WORLD.clock.wall(), UTC)
+    return load(text, read_file=reader(files), now=now)
+
+
+class TestAsked:
+    async def ask(self, provider: str, uid: str, **other: str) -> tuple[tuple[str, ...], bool]:
+        """Ask the simulator."""
+        gigya = seeded("live", now=WORLD.clock.wall())
+        simulator = build_simulator(gigya.world, clock=WORLD.clock.wall, loopback_is_secure=True)
+        async with serving(simulator) as address:
+            found = simulated(gigya, address.url, **other)
+            told = await asked(found, Question(site="sim", provider=provider, uid=uid), WORLD)
+        return told.lines, told.is_fine
+
+    async def test_a_session_is_described(self) -> None:
+        """One call over real HTTP settles what can be settled, under the canonical name."""
+        lines, is_fine = await self.ask("twitter", "user-twitter")
+        assert is_fine
+        assert "ok  decryption: partner_secret_files.0 opens it" in lines
+        assert "ok  authentication: current (bearer) works" in lines
+
+    async def test_the_wrong_secret_is_seen(self) -> None:
+        """A partner secret that opens nothing is told."""
+        lines, is_fine = await self.ask(
+            "twitter", "user-twitter", partner=base64.b64encode(bytes(32)).decode()
+        )
+        assert not is_fine
+        assert any(line.startswith("BAD ") for line in lines)
+
+    async def test_the_previous_key_is_seen(self) -> None:
+        """It is told when only the previous way still works."""
+        lines, is_fine = await self.ask("twitter", "user-twitter", user_key="AKwrong")
+        assert not is_fine
+        assert "BAD authentication: previous (user_key) works" in lines
+
+    async def test_nobody_is_there(self) -> None:
+        """A user that Gigya does not know is a problem with Gigya's code."""
+        lines, is_fine = await self.ask("twitter", "nobody")
+        assert not is_fine
+        assert lines[0].startswith("BAD call: ")
+
+    async def test_an_unknown_provider(self) -> None:
+        """A provider without a mapping is not asked about."""
+        lines, is_fine = await self.ask("chirper", "user-twitter")
+        assert ("BAD provider", False) == (lines[0].split(":")[0], is_fine)
