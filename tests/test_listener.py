@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -103,6 +104,22 @@ class TestServing:
             client.writer.write(b"late")
             second = await client.ask(post(b"", path=b"/2"))
         assert (b"/1", b"/2") == (first, second)
+
+    async def test_keeps_requests_apart(self) -> None:
+        """What a request sets in its context is not there for the next one of its connection."""
+        seen: ContextVar[str] = ContextVar("seen", default="nothing")
+
+        async def remembering(scope: Any, receive: Any, send: Any) -> None:
+            before = seen.get()
+            seen.set(scope["path"])
+            while (await receive())["more_body"]:
+                pass
+            await answer(send, before.encode())
+
+        large = bytes(200_000)  # more than is read at once: reading goes on from within the request
+        async with listening(remembering) as door, door.client() as client:
+            before = [await client.ask(post(large, path=b"/secret")) for _ in range(3)]
+        assert [b"nothing"] * 3 == before
 
     async def test_survives_a_broken_observer(self) -> None:
         """Observation is never worth a connection."""
