@@ -12,6 +12,10 @@ TAIL: Final = 1 << 20
 """Octets from the end in which the last record of a file is looked for."""
 
 
+NOWHERE: Final = Place(-1, -1, 0)
+"""Before a file was opened."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRules:
     """How a file sink keeps its file: on disk before the answer or not, and how large."""
@@ -28,7 +32,7 @@ class File:
         self._rules = rules
         self._files = files
         self._descriptor: int | None = None
-        self._place: Place | None = None
+        self._place = NOWHERE
         self._size = 0
         self._limit = rules.rotate_bytes
 
@@ -39,10 +43,10 @@ class File:
         self._begin()
         tail = self._files.tail(self._rules.path, TAIL)
         last, loose, is_cut = _ending(tail)
-        if before is None and last is None:
+        if before is NOWHERE and last is None:
             last = self._last_aside()
-        is_same = before is not None and before[:2] == self._identity()
-        return Arrival(is_fresh=not is_same, last=last, loose=loose, is_cut=is_cut, at=self._size)
+        is_fresh = before[:2] != self._place[:2]
+        return Arrival(is_fresh=is_fresh, last=last, loose=loose, is_cut=is_cut, at=self._size)
 
     def displaced(self) -> str | None:
         """Compare what is open with what stands at the path."""
@@ -52,7 +56,7 @@ class File:
             there = self._files.stat(self._rules.path)
         except FileNotFoundError:
             return "deleted"
-        return None if there[:2] == self._identity() else "replaced"
+        return None if there[:2] == self._place[:2] else "replaced"
 
     def is_full(self, octets: int) -> bool:
         """Whether the file has something and would grow over its size."""
@@ -97,11 +101,6 @@ class File:
         self._size = self._place.size
         if self._rules.is_synced and self._size == 0:
             self._files.sync_directory(str(PurePath(self._rules.path).parent))
-
-    def _identity(self) -> tuple[int, int]:
-        if self._place is None:
-            return (0, 0)
-        return self._place[:2]
 
     def _last_aside(self) -> Link | None:
         """Return the last record put aside: a crash can fall between two files."""

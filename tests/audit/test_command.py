@@ -202,6 +202,12 @@ class TestOthers:
         call("show", "--uid", "--key-file", key_file, str(log), given="sentinel-uid\n")
         assert 3 == len(said(capsys))
 
+    def test_junk_is_passed_over(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Lines that are no records are not shown."""
+        (tmp_path / "log").write_bytes(b"junk\n7\n")
+        assert 0 == call("show", str(tmp_path / "log"))
+        assert [] == said(capsys)
+
     def test_terminal_is_safe(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """What would steer a terminal is shown, not sent."""
         (tmp_path / "log").write_bytes(b'{"kind":"request","peer":"\xc2\x9b31m"}\n')

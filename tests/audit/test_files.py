@@ -19,6 +19,18 @@ def scribe(files: MemoryFiles, rules: FileRules = DISK) -> Scribe:
     return Scribe(File(rules, files), surroundings())
 
 
+class Vanishing(MemoryFiles):
+    """Loses the file after each write, if it is told to."""
+
+    vanishes = False
+
+    def write(self, descriptor: int, octets: memoryview | bytes) -> int:
+        taken = super().write(descriptor, octets)
+        if self.vanishes:
+            del self.files[PATH]
+        return taken
+
+
 class TestDurability:
     def test_sync_before_report(self) -> None:
         """With durability disk, a batch is written, synced and found in place, in that order."""
@@ -73,6 +85,17 @@ class TestPlace:
         del files.files[PATH]
         with pytest.raises(Moved, match="deleted"):
             file.settle()
+
+    def test_deleted_under_the_writer(self) -> None:
+        """A batch that went into a file deleted meanwhile is a fault, and the next is not."""
+        files = Vanishing()
+        writer = scribe(files)
+        writer.inscribe([])
+        files.vanishes = True
+        assert "deleted" == writer.inscribe([BODY]).fault
+        files.vanishes = False
+        assert None is writer.inscribe([Gap(0, 0.0, "deleted"), BODY]).fault
+        assert ["open", "checkpoint", "denied"] == kinds(files.text(PATH))
 
     def test_replaced_file(self) -> None:
         """A replaced file is continued as it is found; its edits are for verify to find."""

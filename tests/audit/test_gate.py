@@ -58,6 +58,14 @@ class TestPledge:
         taken = [early.taken_back, late.taken_back, never.taken_back]
         assert [[b"w"], [b"w"], []] == taken
 
+    async def test_expires(self) -> None:
+        """A release whose request has no more time is refused, unless it was decided before."""
+        late, passed = await pledge(1, "any"), await pledge(1, "any")
+        passed.accept()
+        late.expire()
+        passed.expire()
+        assert (False, True) == (late.verdict.result(), passed.verdict.result())
+
     async def test_verdict_of_a_caller_that_left(self) -> None:
         """A verdict that nobody waits for any more is not set."""
         release = await pledge(1, "any")

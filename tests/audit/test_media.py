@@ -1,3 +1,4 @@
+import fcntl
 import os
 import socket
 from pathlib import Path
@@ -6,11 +7,13 @@ from threading import Thread
 import orjson
 import pytest
 
+from service.audit.assembly import SinkOptions, assemble
 from service.audit.files import File, FileRules
 from service.audit.filesystem import Disk
 from service.audit.media import Stream, UnixSocket
 from service.audit.orders import Gap
 from service.audit.scribe import Scribe
+from service.audit.surroundings import Unobserved
 from tests.audit.fakes import surroundings
 from tests.audit.streams import kinds, records, verdict
 
@@ -39,6 +42,7 @@ class TestStream:
         """A pipe that somebody made non-blocking is waited for as any other."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
         scribe = Scribe(Stream(writer), surroundings())
         received: list[bytes] = []
 
@@ -124,6 +128,25 @@ def _drained(connection: socket.socket, scribe: Scribe) -> bytes:
         text += octets
     connection.close()
     return text
+
+
+class TestAssembly:
+    async def test_each_type(self, tmp_path: Path) -> None:
+        """Each type of sink is made from its options; without its path it is refused."""
+        options = [
+            SinkOptions(name="out"),
+            SinkOptions(name="file", type="file", path=str(tmp_path / "a"), durability="disk"),
+            SinkOptions(name="socket", type="unix", path=str(tmp_path / "s")),
+        ]
+        journal = assemble(options, surroundings(), observer=Unobserved(), accept="all")
+        assert ["out", "file", "socket"] == list(journal.heads)
+        with pytest.raises(ValueError, match="needs a path"):
+            assemble(
+                [SinkOptions(name="x", type="file")],
+                surroundings(),
+                observer=Unobserved(),
+                accept="any",
+            )
 
 
 class TestDisk:

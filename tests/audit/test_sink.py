@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from service.audit.flight import PROBES
 from service.audit.gate import Pledge
-from service.audit.worker import Job
+from service.audit.worker import Hand, Job
 from tests.audit.fakes import Bench, InlineWorker, Recorder, SlowWorker, bench, surroundings
-from tests.virtual_time import VIRTUAL, virtual_clock
+from tests.virtual_time import VIRTUAL, VirtualLoop, virtual_clock
 
 BODY = b'{"kind":"request","outcome":"denied"}'
 
@@ -17,6 +18,20 @@ class BrokenWorker(InlineWorker):
 
     def submit(self, job: Job, done: Job) -> None:  # noqa: ARG002  # the port's signature
         asyncio.get_running_loop().call_soon(done)
+
+
+class Dumb(InlineWorker):
+    """Does the job, and the loop is never told."""
+
+    def submit(self, job: Job, done: Job) -> None:  # noqa: ARG002  # the port's signature
+        job()
+
+
+def stand_still(seconds: float) -> None:
+    """Let time pass in which the loop does nothing."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.offset += seconds
 
 
 async def started(
@@ -214,6 +229,78 @@ class TestSink:
         made.paper.broken = None
         await asyncio.sleep(1)
         assert ["open", "checkpoint"] == made.paper.kinds()
+
+    async def test_the_process_stood_still(self) -> None:
+        """A deadline that passed while the process itself stood still is extended."""
+        made, observer = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        pledge = release(made)
+        await asyncio.sleep(0.001)
+        stand_still(10.0)
+        await asyncio.sleep(0.01)
+        made.worker.let_go()
+        assert await pledge.verdict
+        assert [] == observer.told
+
+    async def test_standing_still_for_ever_is_no_excuse(self) -> None:
+        """A deadline is extended twice and no more."""
+        made, observer = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        pledge = release(made)
+        await asyncio.sleep(0.001)
+        for _ in range(3):
+            stand_still(10.0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert not await pledge.verdict
+        assert [("ejected", "a", "late")] == observer.told
+
+    async def test_done_but_not_told(self) -> None:
+        """A batch that the thread has finished is in time, though the loop hears of it late."""
+        made, observer = await started(SlowWorker(0.0))
+        worker = Dumb()
+        made.sink._hand = Hand(writer=made.sink._hand.writer, worker=worker)
+        assert await release(made).verdict
+        assert [] == observer.told
+
+    async def test_missed_while_it_was_probed(self) -> None:
+        """What comes while the healing probe is under way is told in a second gap."""
+        made, observer = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = None
+        await release(made).verdict
+        made.worker.let_go()
+        made.sink.offer(BODY, ("denied", "x"))
+        made.worker.seconds = 0.04
+        await asyncio.sleep(PROBES[0] + 0.01)
+        for _ in range(2):
+            made.sink.offer(BODY, ("denied", "x"))
+        await asyncio.sleep(5)
+        assert ["open", "released", "gap", "gap"] == made.paper.kinds()
+        spans = [(r["from"], r["to"]) for r in made.paper.records[2:]]
+        assert [(3, 3), (5, 6)] == spans
+        assert ("readmitted", "a", 3) == observer.told[-1]
+
+    async def test_only_withdrawn_batches(self) -> None:
+        """A whole batch of releases that were given up is passed over, and the next one sent."""
+        made, _ = await started(queue=1000)
+        for _ in range(300):
+            release(made).withdraw(b"{}")
+        made.sink.offer(BODY, ("denied", "x"))
+        await asyncio.sleep(1)
+        assert ["open", "denied"] == made.paper.kinds()
+
+    async def test_probe_after_close(self) -> None:
+        """A sink that is closed is not probed any more."""
+        made, _ = await started()
+        made.paper.broken = OSError(errno.EIO, "broken")
+        assert not await release(made).verdict
+        await made.sink.close(0.1)
+        made.paper.broken = None
+        await asyncio.sleep(60)
+        assert ["open"] == made.paper.kinds()
 
     async def test_writer_with_a_bug(self) -> None:
         """A writer that breaks in a way it should not is a fault like others."""

@@ -263,6 +263,21 @@ class TestVerifier:
             assert "TAMPERED" == verdict(text)
             assert "TAMPERED" == verdict(self.text() + text.replace(b'"seq":1', b'"seq":6'))
 
+    def test_two_chains_in_a_later_file(self) -> None:
+        """A file that continues a chain holds that chain and no other."""
+        files = MemoryFiles()
+        writer = Scribe(File(FileRules(path=PATH), files), surroundings())
+        writer.inscribe([BODY, Turn("size"), BODY])
+        said = "chain 0000000000000000 is in a file of another chain"
+        assert said in self.findings(files.text(PATH) + self.text())
+
+    def test_much_junk(self) -> None:
+        """However much junk there is, it is told, in constant memory."""
+        record = self.text().splitlines(keepends=True)
+        junk = b"".join(b"junk\n" + record[1] for _ in range(1200))
+        found = self.findings(b"".join(record) + junk)
+        assert 1200 == found.count("this is no record, and no failure explains it")
+
     def test_gap(self) -> None:
         """A gap is told with what it stands for."""
         files = MemoryFiles()
