@@ -45,7 +45,8 @@ class File:
         last, loose, is_cut = _ending(tail)
         if before is NOWHERE and last is None:
             last = self._last_aside()
-        is_fresh = before[:2] != self._place[:2]
+        # An empty file is new even with the old number: the deleted one's can be given again.
+        is_fresh = not tail or before[:2] != self._place[:2]
         return Arrival(is_fresh=is_fresh, last=last, loose=loose, is_cut=is_cut, at=self._size)
 
     def displaced(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -325,12 +325,12 @@ class MemoryFiles:
         self.faults: dict[str, OSError] = {}
         self.room: int | None = None
         self._open: dict[int, tuple[int, bytearray]] = {}
-        self._numbers = iter(range(3, 10_000))
+        self.numbers: Iterator[int] = iter(range(3, 10_000))
 
     def open(self, path: str) -> int:
         """Open or make."""
         self._do("open")
-        number = next(self._numbers)
+        number = next(self.numbers)
         self.files.setdefault(path, (number, bytearray()))
         self._open[number] = self.files[path]
         return number

@@ -86,6 +86,16 @@ class TestPlace:
         with pytest.raises(Moved, match="deleted"):
             file.settle()
 
+    def test_a_new_file_with_the_old_number(self) -> None:
+        """A new file is one even where the file system gives it the deleted one's number."""
+        files = MemoryFiles()
+        writer = scribe(files)
+        writer.inscribe([BODY])
+        number, _ = files.files.pop(PATH)
+        files.numbers = iter([number])
+        assert None is writer.inscribe([BODY]).fault
+        assert ["open", "denied"] == kinds(files.text(PATH))
+
     def test_deleted_under_the_writer(self) -> None:
         """A batch that went into a file deleted meanwhile is a fault, and the next is not."""
         files = Vanishing()
