@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def configuration(gigya: Seeded, directory: Path) -> dict[str, Any]:
     }
 
 
-@dataclass
+@dataclass(repr=False)
 class House:
     """What a test may look at and change."""
 
@@ -123,10 +124,16 @@ class House:
     settings: dict[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     dial: Transport | None = None
+    fraction: Callable[[], float] = random.random
+    ahead: float = 0.0
+    """Seconds by which Gigya's clock is ahead of ours."""
 
     def __post_init__(self) -> None:
         self.clock = self.clock or Clock(wall=self.time.wall, monotonic=self.time.monotonic)
-        self.simulator: Simulator = build_gigya(self.gigya.world, clock=self.clock.wall)
+        wall = self.clock.wall
+        self.simulator: Simulator = build_gigya(
+            self.gigya.world, clock=lambda: wall() + self.ahead, loopback_is_secure=True
+        )
         self.files |= {
             "/secrets/partner": self.gigya.partner_secret.encode(),
             "/secrets/user": self.gigya.user_secret.encode(),
@@ -143,13 +150,19 @@ class House:
 
     def write_configuration(self) -> None:
         """Put the settings where the service reads them."""
-        self.files[str(CONFIG)] = yaml.safe_dump(self.settings).encode()
+        plain = json.loads(json.dumps(self.settings))  # what stands twice must not become an alias
+        self.files[str(CONFIG)] = yaml.safe_dump(plain).encode()
 
     def build(self) -> Application:
         """Wire the service."""
         assert self.clock is not None
         self.write_configuration()
-        world = World(clock=self.clock, read=self.read, dial=self.dial or self._in_process)
+        world = World(
+            clock=self.clock,
+            read=self.read,
+            dial=self.dial or self._in_process,
+            fraction=self.fraction,
+        )
         text = self.files[str(CONFIG)]
         now = datetime.fromtimestamp(self.time.now, UTC)
         loaded = load(text, read_file=lambda file: self.read(Path(file)), now=now)
@@ -195,6 +208,12 @@ class Visitor:
         self._management = httpx.AsyncClient(
             transport=httpx.ASGITransport(application.management), base_url="http://proxy"
         )
+
+    async def look(self) -> None:
+        """Have every watched file looked at, as SIGHUP and the next interval do."""
+        watching: Any = self.application.lifecycle._beside[0]
+        for watched in watching.__self__._watched:
+            await watched.check()
 
     async def get(self, path: str, *, token: str | None = TOKEN) -> httpx.Response:
         """Ask the API port."""
