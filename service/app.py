@@ -76,6 +76,7 @@ class Application:
     tls: Live[ssl.SSLContext] | None
     lifecycle: Lifecycle
     journal: Journal
+    metrics: Metrics
     reload: Callable[[], None]
     refused: Callable[[Refusal], None]
 
@@ -140,6 +141,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         tls=tls.live if tls else None,
         lifecycle=lifecycle,
         journal=book,
+        metrics=metrics,
         reload=partial(_reload, watcher, book),
         refused=Threshold(book, floods=handshakes, observe=seen.refused).refused,
     )

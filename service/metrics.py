@@ -68,6 +68,7 @@ METRICS: Final = (
     Row("authentications", _C, "What came of authentications", ("name", "result")),
     Row("authentication_events", _C, "What happened behind them", ("name", "event")),
     Row("key_set_age_seconds", _G, "Age of an issuer's keys", ("name",)),
+    Row("connections", _G, "Open connections, handshakes included", ("listener",)),
     Row("tls_refusals", _C, "Handshakes refused", ("reason",)),
     Row("connection_refusals", _C, "Connections cut without an answer of ours", ("kind",)),
     Row("upstream_requests", _C, "Attempts at Gigya", ("site", "result")),

@@ -1,6 +1,7 @@
 """``serve``: run the service until SIGTERM."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Serve; return the exit status."""
     forbid_dumps()
+    signal.signal(signal.SIGTERM, _leave)
     world = World()
     try:
         loaded = _loaded(args.config, world)
@@ -56,6 +58,11 @@ def run(args: argparse.Namespace) -> int:
         # Only what is between the check above and now: a file that changed, a port that is taken.
         print(f"gigya-credential-proxy: {error}", file=sys.stderr)
         return FAULTY
+
+
+def _leave(*_: object) -> None:
+    """End before there is anything to drain: as process 1 a signal without a handler is lost."""
+    raise SystemExit(0)
 
 
 def _loaded(config: Path, world: World) -> Loaded:
@@ -97,23 +104,27 @@ def server_of(
         application.lifecycle.drain()
         log.info("draining")
 
+    callers_door = Listener(
+        application.api,
+        name="api",
+        host=api.host,
+        port=api.port,
+        terms=_terms(api),
+        tls=application.tls,
+        observe=application.refused,
+    )
+    operators_door = Listener(
+        application.management,
+        name="management",
+        host=management.host,
+        port=management.port,
+        observe=application.refused,
+    )
+    application.metrics.read("connections", lambda: callers_door.connections, "api")
+    application.metrics.read("connections", lambda: operators_door.connections, "management")
     return Server(
-        Listener(
-            application.api,
-            name="api",
-            host=api.host,
-            port=api.port,
-            terms=_terms(api),
-            tls=application.tls,
-            observe=application.refused,
-        ),
-        Listener(
-            application.management,
-            name="management",
-            host=management.host,
-            port=management.port,
-            observe=application.refused,
-        ),
+        callers_door,
+        operators_door,
         shutdown=Shutdown(delay=settings.shutdown.delay, drain=settings.shutdown.drain),
         hooks=Hooks(
             started=started,
