@@ -16,6 +16,10 @@ from service.secret import Secret
 NOT_KEPT: Final = Secret("")
 """In the place of a value that nobody may have, and that is therefore not in memory."""
 
+PART: Final = 0.95
+"""The part of a request's time that a call may take: what is left is for the audit and the answer,
+and a call that is late is known to be, before nobody waits for it any more."""
+
 Key = tuple[SessionQuery, tuple[int, ...]]
 Granted = Callable[[SiteName, ProviderName], frozenset[Field]]
 
@@ -69,7 +73,7 @@ class Caching:
 class Sessions:
     """Gets sessions; several requests for one share a call, and none outlives its deadline.
 
-    ``seconds`` is the deadline of a call, which is its own and no request's.
+    ``seconds`` is what a request has at most; a call has its own deadline, ``PART`` of that.
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class Sessions:
         self._sites = sites
         self._flights = flights
         self._clock = clock
-        self._seconds = seconds
+        self._seconds = seconds * PART
         self._caching = caching
 
     async def session(
