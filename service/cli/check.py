@@ -20,7 +20,7 @@ UNLIKE: Final = 1
 FAULTY: Final = 78
 """EX_CONFIG of sysexits.h."""
 
-
+Found = tuple[Sequence[Fault], Sequence[Advice]]
 Ask = Callable[[Loaded, Question], LiveReport]
 
 
@@ -48,14 +48,13 @@ def run(args: argparse.Namespace, *, ask: Ask = ask_gigya, now: datetime | None 
     loaded, faults, advice = _judged(args, now or datetime.now(UTC))
     if args.live is not None and loaded is not None:
         faults = tuple(_misasked(args, loaded))
-    _print(args, loaded, faults, advice)
+    report = None
+    if args.live is not None and loaded is not None and not faults:
+        report = ask(loaded, Question(site=args.live, provider=args.provider, uid=args.uid))
+    _print(args, loaded, (faults, advice), report)
     if faults or loaded is None:
         return FAULTY
-    if args.live is None:
-        return FINE
-    report = ask(loaded, Question(site=args.live, provider=args.provider, uid=args.uid))
-    print(*report.lines, sep="\n")
-    return FINE if report.is_fine else UNLIKE
+    return FINE if report is None or report.is_fine else UNLIKE
 
 
 def read_file(path: str) -> bytes:
@@ -93,35 +92,29 @@ def _misasked(args: argparse.Namespace, loaded: Loaded) -> Iterator[Fault]:
 
 
 def _print(
-    args: argparse.Namespace,
-    loaded: Loaded | None,
-    faults: Sequence[Fault],
-    advice: Sequence[Advice],
+    args: argparse.Namespace, loaded: Loaded | None, found: Found, report: LiveReport | None
 ) -> None:
+    faults, advice = found
+    digest = None if loaded is None else loaded.settings.fingerprint()
     if args.json:
-        print(json.dumps(_document(loaded, faults, advice), indent=2))
+        document: dict[str, Any] = {
+            "faults": list(map(_member, faults)),
+            "warnings": list(map(_member, advice)),
+            "hash": digest,
+            "live": None if report is None else list(report.lines),
+        }
+        print(json.dumps(document, indent=2))
         return
-    for fault in faults:
-        print(fault)
-    for each in advice:
-        print(f"warning: {each}")
+    for line in (*faults, *(f"warning: {each}" for each in advice), *_lines(report)):
+        print(line)
     files = ", files not read" if args.without_files else ""
-    told = f"{len(faults)} faults, {len(advice)} warnings{files}"
-    print(told if loaded is None else f"{told}, hash {_hash(loaded)}", file=sys.stderr)
+    known = "" if digest is None else f", hash {digest}"
+    told = f"{len(faults)} faults, {len(advice)} warnings{files}{known}"
+    print(told, file=sys.stderr)
 
 
-def _hash(loaded: Loaded) -> str:
-    return loaded.settings.fingerprint()
-
-
-def _document(
-    loaded: Loaded | None, faults: Sequence[Fault], advice: Sequence[Advice]
-) -> dict[str, Any]:
-    return {
-        "faults": list(map(_member, faults)),
-        "warnings": list(map(_member, advice)),
-        "hash": None if loaded is None else _hash(loaded),
-    }
+def _lines(report: LiveReport | None) -> tuple[str, ...]:
+    return () if report is None else report.lines
 
 
 def _member(finding: Finding) -> dict[str, Any]:

@@ -80,8 +80,8 @@ Origin = Annotated[str, Field(pattern=ORIGIN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 """A wait that must end: more than nothing, at most an hour."""
-Period = Annotated[float, Field(ge=0, le=31_536_000)]
-"""A time that may be nothing: at most a year."""
+Period = Annotated[float, Field(ge=0, le=3600)]
+"""A time that may be nothing: at most an hour."""
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 Many = Annotated[tuple[T, ...], Field(strict=False)]

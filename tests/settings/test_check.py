@@ -76,7 +76,7 @@ class TestCheck:
         """With --json standard output is one document, with lines and the hash."""
         assert 0 == run("check", "--config", config, "--json")
         told = json.loads(capsys.readouterr().out)
-        assert {"faults", "warnings", "hash"} == set(told)
+        assert {"faults", "warnings", "hash", "live"} == set(told)
         assert [] == told["faults"]
         assert [("sites.staging.simulator", 31)] == [
             (each["path"], each["line"]) for each in told["warnings"]
@@ -89,6 +89,7 @@ class TestCheck:
             "faults": [{"path": "configuration", "message": "cannot be read", "line": None}],
             "warnings": [],
             "hash": None,
+            "live": None,
         } == json.loads(capsys.readouterr().out)
 
 
