@@ -34,10 +34,9 @@ from service.resilience.flights import Flights
 from service.rulebook import catalogues_of
 from service.sessions import Caching, Sessions
 from service.sessions import Key as CacheKey
-from service.settings.listeners import Tls
 from service.settings.schema import Settings
 from service.settings.upstream import Allowance
-from service.tls import TlsFault
+from service.tls import TlsFault, leaf_not_after
 from service.tls import parse as tls_context
 from service.watch import Change, Outcome, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
@@ -120,7 +119,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     seen = CallerObserver(metrics, parts.log)
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     sites = _sites(parts, followers.changed)
-    tls = _tls(settings.listeners.api.tls, world, followers.changed)
+    tls = _tls(parts, followers.changed)
     watched: list[Watched[Any]] = [config, keys]
     watched += [*callers.watched, *_watched(sites), *([tls] if tls else [])]
     for each in watched:
@@ -231,16 +230,23 @@ def _watched(sites: Mapping[SiteName, WiredSite]) -> list[Watched[Any]]:
     return [watched for site in sites.values() for watched in site.watched]
 
 
-def _tls(row: Tls | None, world: World, changed: Changed) -> Watched[ssl.SSLContext] | None:
+def _tls(parts: Parts, changed: Changed) -> Watched[ssl.SSLContext] | None:
+    row, metrics = parts.settings.listeners.api.tls, parts.metrics
     if row is None:
         return None
+
+    def parse(contents: Sequence[bytes]) -> ssl.SSLContext:
+        context = tls_context(contents)
+        metrics.set("certificate_expiry_timestamp_seconds", leaf_not_after(contents[0]))
+        return context
+
     files = [row.certificate_file, row.key_file, row.client_ca_file]
     source = Source(
         name="tls",
         paths=[Path(file) for file in files if file is not None],
-        parse=tls_context,
+        parse=parse,
         told=(TlsFault,),
-        read=world.read,
+        read=parts.world.read,
     )
     return Watched.open(source, changed)
 

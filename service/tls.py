@@ -91,6 +91,11 @@ class PeerCertificate:
         return None if not der else cls(der=der, ends=not_after(der))
 
 
+def leaf_not_after(chain: bytes) -> float:
+    """Return when the first certificate of a chain (PEM) expires, in UNIX seconds."""
+    return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc.timestamp()
+
+
 def not_after(certificate: bytes) -> float:
     """Return when a certificate (DER) expires, in UNIX seconds."""
     return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()

@@ -8,6 +8,7 @@ from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
+from tests import readme_settings
 
 COLUMNS: Final[Mapping[FieldNames | None, str]] = {
     FACEBOOK: "Facebook",
@@ -102,12 +103,24 @@ def _form(schema: Mapping[str, Any]) -> str:
     return {"boolean": "`true` or `false`", None: "any JSON"}[kind]
 
 
+def settings() -> str:
+    """Return a row for each setting."""
+    return table(["setting", "form", "default", "meaning"], readme_settings.settings())
+
+
+def metrics() -> str:
+    """Return a row for each metric."""
+    return table(["metric", "kind", "labels", "what it tells"], readme_settings.metrics())
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "columns": columns,
     "mapping": mapping,
     "problems": problems,
     "request members": request_members,
     "answer members": answer_members,
+    "settings": settings,
+    "metrics": metrics,
 }
 
 if __name__ == "__main__":
