@@ -39,7 +39,7 @@ def _rows(path: str, schema: Schema, definitions: Schema) -> Iterator[list[str]]
             f"`{here}`",
             _form(member),
             "required" if name in required else _default(member),
-            member.get("description", ""),
+            " ".join(member.get("description", "").split()),
         ]
         yield from _below(here, member, definitions)
 
@@ -67,7 +67,7 @@ def _parts(member: Schema, definitions: Schema) -> Iterator[tuple[str, Schema]]:
 
 def _form(member: Schema) -> str:
     if "enum" in member:
-        return ", ".join(f"`{str(value)}`" for value in member["enum"] if value is not None)
+        return ", ".join(f"`{value!s}`" for value in member["enum"] if value is not None)
     if "const" in member:
         return f"`{str(member['const']).lower()}`"
     choices = [part for part in member.get("anyOf", ()) if part.get("type") != "null"]
