@@ -33,6 +33,7 @@ class Scribe:
         self._loose = b""
         self._is_cut = False
         self._is_fresh = False
+        self._has_begun = False
         self._noticed: list[str] = []
         self._landed = 0
 
@@ -68,7 +69,7 @@ class Scribe:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
         size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
-        if self._medium.is_full(size + LAST):
+        if not self._loose and self._medium.is_full(size + LAST):  # first tell what was cut
             self._turn("size")
         for index, order in enumerate(orders, start=1):
             self._follow(order, index)
@@ -81,11 +82,13 @@ class Scribe:
         if self._is_open and (displaced := self._medium.displaced()) is not None:
             self._noticed.append(displaced)
             self._is_open, why = False, displaced
+        self._has_begun = False
         if self._is_open:
             return
         arrival = self._medium.open()
         self._is_open = True
         self._take_up(arrival)
+        self._has_begun = self._is_fresh
         if self._is_fresh:
             beginning = Beginning(
                 previous=self._last,
@@ -112,7 +115,8 @@ class Scribe:
         elif isinstance(order, Gap):
             self._tell(order, index)
         else:
-            self._turn(order.why)
+            if index > 1 or not self._has_begun:  # logrotate moved the file before it signalled
+                self._turn(order.why)
             self._landed = index
 
     def _tell(self, gap: Gap, index: int) -> None:

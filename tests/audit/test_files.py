@@ -149,6 +149,31 @@ class TestRotation:
         assert ["open", "denied"] == kinds(files.text(PATH))
         assert "audit.jsonl.20270115T080000Z.000000000003" == records(files.text(aside))[-1]["to"]
 
+    def test_after_logrotate(self) -> None:
+        """A signal after the file was renamed from outside begins one new file, not two."""
+        files = MemoryFiles()
+        writer = scribe(files)
+        writer.inscribe([BODY])
+        files.rename(PATH, PATH + ".1")
+        assert 2 == writer.inscribe([Turn("signal"), BODY]).landed
+        assert {PATH, PATH + ".1"} == set(files.files)
+        assert "intact" == verdict(files.text(PATH + ".1"), files.text(PATH))
+
+    @pytest.mark.parametrize("room", range(0, 300, 13))
+    def test_not_before_a_torn_line_is_told(self, room: int) -> None:
+        """A file that is full of size and was full of disk first tells what was cut."""
+        files = MemoryFiles()
+        writer = scribe(files, FileRules(path=PATH, rotate_bytes=1500))
+        writer.inscribe([BODY, BODY, BODY])
+        files.room = room
+        assert "no-space" == writer.inscribe([BODY, BODY]).fault
+        files.room = None
+        for _ in range(3):
+            writer.inscribe([Gap(1, 0.0, "no-space"), BODY])
+        asides = sorted(name for name in files.files if name != PATH)
+        assert asides
+        assert "intact" == verdict(*(files.text(name) for name in [*asides, PATH]))
+
     def test_synced_before_it_is_put_aside(self) -> None:
         """With durability disk the old file is on disk before it gets its new name."""
         files = MemoryFiles()
