@@ -29,21 +29,23 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 class Gigya:
-    """A source that takes a second, numbers its answers, and fails on demand."""
+    """A source that takes its time, numbers its answers, and fails on demand."""
 
     def __init__(self, clock: Clock) -> None:
         self.calls = 0
         self.error: ServiceError | None = None
+        self.takes = 1.0
         self._clock = clock
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
         assert query.site == SHOP
         self.calls += 1
         number = self.calls
-        await asyncio.sleep(1)
+        await asyncio.sleep(min(self.takes, deadline.remaining()))
+        if deadline.is_past:
+            raise UpstreamTimeout("of the source", exchange=Exchange(attempts=1))
         if self.error is not None:
             raise self.error
-        assert not deadline.is_past
         return Session(
             auth_token=Secret(f"token-{number}"),
             token_secret=Secret("secret"),
@@ -91,9 +93,11 @@ class House:
         """How often a session was put into the cache."""
         return self.events.count(STORED)
 
-    async def ask(self, *, max_age: int | None = None, within: float = 10) -> str:
+    async def ask(self, *, uid: str = "u-1", max_age: int | None = None, within: float = 10) -> str:
         session = await self.sessions.session(
-            QUERY, max_age=max_age, deadline=Deadline.after(within, self.clock)
+            replace(QUERY, uid=Uid(uid)),
+            max_age=max_age,
+            deadline=Deadline.after(within, self.clock),
         )
         return session.auth_token.reveal()
 
@@ -136,6 +140,32 @@ class TestSessions:
 
         assert ("breaker-open", 3) == (refused.value.reason, house.gigya.calls)
         assert before == house.clock.monotonic()
+
+
+class TestBlackHole:
+    async def test_is_found_by_callers_with_little_time(self) -> None:
+        """Requests that give up before the call does teach the breaker all the same."""
+        house = House()
+        house.gigya.takes = 3600
+        asked = 600
+        asking = []
+        for number in range(asked):
+            asking.append(asyncio.create_task(house.ask(uid=f"u-{number}", within=2)))
+            await asyncio.sleep(0.05)
+        fates = await asyncio.gather(*asking, return_exceptions=True)
+
+        assert all(isinstance(fate, ServiceError) for fate in fates)
+        assert house.gigya.calls < 0.1 * asked
+
+    async def test_is_known_to_be_late_before_nobody_waits(self) -> None:
+        """A call ends a little before the request that began it, and says what it was."""
+        house = House()
+        house.gigya.takes = 3600
+
+        with pytest.raises(UpstreamTimeout) as late:
+            await house.ask()
+
+        assert "of the source" == late.value.detail
 
 
 class TestCachedSessions:

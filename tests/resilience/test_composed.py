@@ -1,0 +1,162 @@
+"""The whole service when many ask at once, and when Gigya is away for a while."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.simulator.knobs import Body, Knob, Wire
+from tests.house import House, Visitor
+
+MANY = 1000
+RATE = 20
+"""Requests a second in an outage."""
+SECONDS = 30
+COOL_DOWN = 5
+
+
+def house_of(directory: Path, **settings: Any) -> House:
+    """Return a house whose pauses take no time."""
+    house = House(directory, fraction=lambda: 0.0)
+    house.settings |= settings
+    return house
+
+
+async def count(visitor: Visitor, series: str) -> int:
+    """Return one value of the metrics, 0 where there is none yet."""
+    lines = (await visitor.manage("/metrics")).text.splitlines()
+    found = [line for line in lines if line.startswith(f"credential_proxy_{series} ")]
+    return int(float(found[0].rpartition(" ")[2])) if found else 0
+
+
+async def rise(visitor: Visitor, series: str, to: int) -> None:
+    """Wait until a metric has risen; it tells nobody when it does."""
+    while await count(visitor, series) < to:
+        await asyncio.sleep(0)  # noqa: ASYNC110  # there is no event to wait for
+
+
+class TestManyAtOnce:
+    async def test_for_one_session_are_one_call(self, tmp_path: Path) -> None:
+        """A thousand requests for one session are a thousand releases and one call to Gigya."""
+        house = house_of(tmp_path, listeners={"api": {"max_in_flight": 2 * MANY}})
+        go = asyncio.Event()
+        house.simulator.knobs.turn(hold=go)
+        async with house.open() as visitor:
+            asking = [asyncio.create_task(visitor.ask()) for _ in range(MANY)]
+            await rise(visitor, 'flights_total{event="joined"}', MANY - 1)
+            go.set()
+            answers = await asyncio.gather(*asking)
+
+        assert {200} == {answer.status_code for answer in answers}
+        assert MANY == len({answer.headers["audit-id"] for answer in answers})
+        assert MANY == len([r for r in house.records() if r["outcome"] == "released"])
+        assert 1 == house.simulator.calls.total
+
+    async def test_that_go_away_leave_nothing(self, tmp_path: Path) -> None:
+        """Whoever leaves, first or last, harms nobody and leaves no call, slot or task behind."""
+        house = house_of(tmp_path)
+        async with house.open() as visitor:
+            await visitor.ask()
+            before = len(asyncio.all_tasks())
+            for leaving in range(5):
+                go = asyncio.Event()
+                knob = house.simulator.knobs.turn(hold=go)
+                arrived = house.simulator.calls.total
+                asking = [asyncio.create_task(visitor.ask()) for _ in range(4)]
+                await house.simulator.calls.arrive(arrived + 1)
+                for task in asking[:leaving]:
+                    task.cancel()
+                await asyncio.sleep(0)
+                go.set()
+                answers = await asyncio.gather(*asking, return_exceptions=True)
+                house.simulator.knobs.undo(knob)
+                served = [a for a in answers if not isinstance(a, BaseException)]
+                assert [200] * (4 - leaving) == [answer.status_code for answer in served]
+                for gauge in ("flights_under_way", "requests_in_flight"):
+                    assert 0 == await count(visitor, gauge)
+                assert 0 == await count(visitor, 'upstream_in_flight{site="shop"}')
+            await asyncio.sleep(0)
+            assert before == len(asyncio.all_tasks())
+
+
+class TestOutage:
+    @pytest.mark.parametrize("caching", [False, True], ids=["no cache", "cache"])
+    @pytest.mark.parametrize(
+        "knob",
+        [
+            Knob(error_code=500001),
+            Knob(body=Body.HTML, http_status=503),
+            Knob(wire=Wire.RESET),
+            Knob(body=Body.GARBAGE),
+        ],
+        ids=["500001", "gateway", "lost", "garbage"],
+    )
+    async def test_is_left_alone_and_ends_soon(
+        self, knob: Knob, tmp_path: Path, *, caching: bool
+    ) -> None:
+        """Calls fall below a tenth of the requests; healed, it is whole in one probe interval."""
+        house = house_of(tmp_path, cache={"enabled": caching})
+        house.simulator.knobs.turn(knob)
+        async with house.open() as visitor:
+            away = [await self._ask(house, visitor) for _ in range(RATE * SECONDS)]
+            assert {502, 503} >= set(away)
+            assert house.simulator.calls.total < 0.1 * len(away)
+
+            house.simulator.knobs.clear()
+            house.time.now += COOL_DOWN
+            healed = [await self._ask(house, visitor) for _ in range(RATE)]
+
+        assert {200} == set(healed)
+
+    async def test_of_credentials_is_another_alarm(self, tmp_path: Path) -> None:
+        """Gigya refuses us: that is no outage, and not hammered; a new key is used at once."""
+        house = house_of(tmp_path)
+        house.files["/secrets/user"] = b"bm90IHRoZSByaWdodCBvbmUsIHNhZGx5LCBub3QgaXQ="
+        async with house.open() as visitor:
+            refused = [await self._ask(house, visitor) for _ in range(RATE * SECONDS)]
+            gauges = [
+                await count(visitor, f'{name}{{site="shop"}}')
+                for name in ("breaker_open", "credentials_rejected")
+            ]
+            assert ({502}, [0, 1]) == (set(refused), gauges)
+            assert house.simulator.calls.total < 0.1 * len(refused)
+
+            house.files["/secrets/user"] = house.gigya.user_secret.encode()
+            await visitor.look()
+            house.time.now += COOL_DOWN
+            assert 200 == (await visitor.ask()).status_code
+            assert 0 == await count(visitor, 'credentials_rejected{site="shop"}')
+
+    async def _ask(self, house: House, visitor: Visitor) -> int:
+        house.time.now += 1 / RATE
+        return (await visitor.ask()).status_code
+
+
+class TestOverload:
+    async def test_is_told_at_once(self, tmp_path: Path) -> None:
+        """Beyond the slots and the queue there is a 503 and a time to come back; no waiting."""
+        limits = {"concurrency": 2, "queue": 3}
+        house = house_of(tmp_path, upstream=limits)
+        go = asyncio.Event()
+        house.simulator.knobs.turn(hold=go)
+        uids = [f"user-{name}" for name in ("twitter", "yahoo", "linkedin", "xing", "everything")]
+        async with house.open() as visitor:
+            asking = [asyncio.create_task(self._ask(visitor, uid)) for uid in uids]
+            await rise(visitor, 'upstream_waiting{site="shop"}', limits["queue"])
+            shed = await visitor.ask(uid="user-expired")
+            go.set()
+            await asyncio.gather(*asking)
+
+        assert (503, "overloaded", "1") == (
+            shed.status_code,
+            shed.json()["code"],
+            shed.headers["retry-after"],
+        )
+        assert len(uids) == house.simulator.calls.total
+
+    async def _ask(self, visitor: Visitor, uid: str) -> None:
+        provider = "twitter" if uid == "user-everything" else uid.removeprefix("user-")
+        with contextlib.suppress(asyncio.CancelledError):
+            await visitor.ask(uid=uid, provider=provider)
