@@ -90,8 +90,9 @@ def _events(text: str) -> Iterator[Event]:
     try:
         yield from yaml.parse(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        fault = _syntax_fault(text, None if mark is None else (mark.line, mark.column, mark.index))
+        mark = error.problem_mark
+        at = (0, 0, 0) if mark is None else (mark.line, mark.column, mark.index)
+        fault = _syntax_fault(text, *at)
     except yaml.YAMLError:
         fault = Fault(path=(), message="holds a character that YAML does not allow")
     else:
@@ -99,10 +100,7 @@ def _events(text: str) -> Iterator[Event]:
     raise Faults([fault])
 
 
-def _syntax_fault(text: str, at: tuple[int, int, int] | None) -> Fault:
-    if at is None:
-        return Fault(path=(), message="is not YAML")
-    line, column, index = at
+def _syntax_fault(text: str, line: int, column: int, index: int) -> Fault:
     why = "a tab, where YAML wants spaces" if text[index : index + 1] == "\t" else "not YAML"
     return Fault(path=(), message=f"line {line + 1}, column {column + 1}: {why}", line=line + 1)
 

@@ -37,17 +37,16 @@ def load(text: str | bytes, *, read_file: ReadFile | None, now: datetime) -> Loa
     _require_version(document)
     mended = mend(document.data, document.unknown)
     reader = Reader(read_file) if read_file is not None else None
-    remarks = list(_remarks(document.data, mended, reader, now))
+    settings = mended.settings
+    remarks = [] if settings is None else list(_remarks(document.data, settings, reader, now))
     told = [_finding(remark, mended) for remark in remarks if _is_news(remark, mended)]
     advice = [each for each in told if isinstance(each, Advice)]
     faults = [each for each in told if isinstance(each, Fault)]
     faults = _placed([*document.faults, *mended.faults, *faults], document)
-    if faults or mended.settings is None:
+    if faults or settings is None:
         raise Faults(faults, _placed(advice, document))
     materials = reader.materials if reader is not None else {}
-    return Loaded(
-        settings=mended.settings, materials=materials, advice=tuple(_placed(advice, document))
-    )
+    return Loaded(settings=settings, materials=materials, advice=tuple(_placed(advice, document)))
 
 
 def _require_version(document: Document) -> None:
@@ -59,11 +58,11 @@ def _require_version(document: Document) -> None:
         raise Faults([fault])
 
 
-def _remarks(data: Any, mended: Mended, reader: Reader | None, now: datetime) -> Iterator[Remark]:
-    if mended.settings is None:
-        return
+def _remarks(
+    data: Any, settings: Settings, reader: Reader | None, now: datetime
+) -> Iterator[Remark]:
     judged = Judged(
-        settings=mended.settings,
+        settings=settings,
         sites=_names(_site_names(data.get("sites"))),
         authentications=_names(_authentication_names(data.get("authentication"))),
         now=now,
@@ -71,7 +70,7 @@ def _remarks(data: Any, mended: Mended, reader: Reader | None, now: datetime) ->
     for rule in RULES:
         yield from rule(judged)
     if reader is not None:
-        yield from file_remarks(mended.settings, reader, now)
+        yield from file_remarks(settings, reader, now)
 
 
 def _names(written: Iterable[Any]) -> frozenset[str]:

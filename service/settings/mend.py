@@ -103,14 +103,14 @@ class Mended:
         return not any(path[: len(each)] == each for each in self.touched)
 
 
-def mend(data: Any, unknown: Iterable[Path] = ()) -> Mended:
+def mend(data: Any, unknown: Iterable[Path] = (), *, rounds: int = ROUNDS) -> Mended:
     """Return what can be made of ``data``, and everything that its shapes refuse.
 
     ``unknown`` are places whose value is not known; nothing is said about them.
     """
     mended = Mended(touched=set(unknown))
     edits: dict[Path, Any] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         mended.positions.clear()
         whole = _rebuilt(data, (), (), edits, mended.positions)
         try:

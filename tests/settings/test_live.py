@@ -3,9 +3,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
-from service.cli.live import asked
+from service.cli.live import _origin, _outbound, ask_gigya, asked
 from service.cli.live_report import Question, report
 from service.gigya.live_check import Findings
 from service.model import Exchange
@@ -13,7 +14,7 @@ from service.settings.load import Loaded, load
 from service.settings.sites import Site
 from service.simulator import Seeded, seeded, serving
 from service.simulator import build as build_simulator
-from service.wiring.world import World
+from service.wiring.world import Peer, World
 from tests.settings.samples import key_set, loaded, reader, spoiled
 
 GOOD = Findings(
@@ -200,3 +201,30 @@ class TestAsked:
         """A provider without a mapping is not asked about."""
         lines, is_fine = await self.ask("chirper", "user-twitter")
         assert ("BAD provider", False) == (lines[0].split(":")[0], is_fine)
+
+
+class TestWhere:
+    def test_a_site_is_asked_at_its_data_center(self) -> None:
+        """A site of Gigya's is asked at its data center, and nowhere else."""
+        assert "https://socialize.eu1.gigya.com" == _origin(site())
+
+    async def test_trust_and_proxy_are_those_of_the_service(self) -> None:
+        """The CA file and the proxy of `upstream` count for a site of Gigya's."""
+        peers: list[Peer] = []
+
+        def dial(peer: Peer) -> httpx.AsyncBaseTransport:
+            peers.append(peer)
+            return WORLD.dial(peer)
+
+        found = loaded()
+        outbound = _outbound(found, found.settings.sites["shop"], World(dial=dial))
+        await outbound.aclose()
+        assert [("http://proxy:3128", True)] == [(p.proxy_url, p.trust is not None) for p in peers]
+
+    def test_nobody_listens(self) -> None:
+        """Where nobody listens, that is the answer."""
+        gigya = seeded("live", now=WORLD.clock.wall())
+        found = simulated(gigya, "http://127.0.0.1:1")
+        told = ask_gigya(found, Question(site="sim", provider="twitter", uid="user-twitter"))
+        assert not told.is_fine
+        assert told.lines[0].startswith("BAD call: ")

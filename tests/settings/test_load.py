@@ -176,3 +176,19 @@ class TestAdvice:
         assert ["shutdown.drain", "sites.staging.simulator"] == [
             str(each).split(":")[0] for each in caught.value.advice
         ]
+
+
+class TestAllowed:
+    def test_an_alias_can_be_overridden(self) -> None:
+        """A row that has no mapping gets one under its alias, too."""
+        text = spoiled(
+            ("xing: {names: oauth1}", "orangefrance: {names: oauth2}"),
+            ("[facebook, saml-acme]", "[orangefr]"),
+        )
+        assert "orangefrance" in loaded(text).settings.sites["shop"].providers
+
+    def test_a_caller_may_stand_in_its_own_pattern(self) -> None:
+        """An exact subject within the same caller's pattern is nothing to speak of."""
+        row = "{via: cluster2, subject_pattern: news/send-*}"
+        text = spoiled((row, f"{row}\n      - {{via: cluster2, subject: news/send-all}}"))
+        assert [SIMULATOR] == [str(each) for each in loaded(text).advice]

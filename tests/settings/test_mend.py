@@ -46,6 +46,11 @@ class TestMend:
         """However little there is, settings come of it that rules can judge."""
         assert mend(data).settings is not None
 
+    def test_it_ends(self) -> None:
+        """Where the rounds do not suffice there are faults and no settings."""
+        mended = mend({"version": 2}, rounds=1)
+        assert (None, True) == (mended.settings, bool(mended.faults))
+
     def test_places_stay(self) -> None:
         """A row keeps its number when a row before it is left out."""
         rows = [1, {"name": "a", "method": "magic"}, {"name": "m", "method": "mutual_tls"}]

@@ -53,8 +53,8 @@ def identities(judged: Judged) -> Iterator[Remark]:
             yield fault(path, told, (*path, "subject"), (*path, "subject_pattern"))
         elif row.subject is not None:
             yield from _subject((*path, "subject"), row.subject)
-        elif row.subject_pattern is not None:
-            yield from _pattern((*path, "subject_pattern"), row.subject_pattern)
+        else:
+            yield from _pattern((*path, "subject_pattern"), _text(row))
         if row.via in ways:
             at, way = ways[row.via]
             yield from _form(path, row, way, (*path, "via"), ("authentication", at))
