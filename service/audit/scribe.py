@@ -158,7 +158,7 @@ class Scribe:
 
     def _torn(self) -> bytes:
         """Return what was cut before; the page's first record tells it."""
-        return b"" if self._page else self._loose
+        return b"" if self._page else self._loose.removesuffix(b"\n")
 
     def _add(self, body: bytes, index: int = 0, after: Head | None = None) -> None:
         chain = self._chain or ""
@@ -190,6 +190,7 @@ class Scribe:
             self._head = head
             self._landed = max(self._landed, index)
             self._is_fresh, self._loose = False, b""
-        self._loose += bytes(octets[end:taken])
+        cut = bytes(octets[end:taken])
+        self._loose += cut if self._loose else cut.removeprefix(b"\n")  # it ended a whole record
         ends = octets[taken - 1 : taken] if taken else octets[:1]
         self._is_cut = (bytes(ends) == b"\n") is (taken == 0)

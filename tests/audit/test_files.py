@@ -7,7 +7,7 @@ from service.audit.files import File, FileRules
 from service.audit.media import Moved
 from service.audit.orders import Gap, Report, Turn
 from service.audit.scribe import Scribe
-from tests.audit.fakes import MemoryFiles, surroundings
+from tests.audit.fakes import MemoryFiles, Paper, surroundings
 from tests.audit.streams import kinds, records, verdict
 
 PATH = "/var/audit/audit.jsonl"
@@ -283,6 +283,33 @@ class TestFailures:
         files.room = None
         writer.inscribe([Gap(1, 0.0, "no-space")])
         assert "intact" == verdict(files.text(PATH))
+
+    @pytest.mark.parametrize("rooms", [(30, 1), (30, 1, 1), (30, 1, 20), (30, 1, 20, 1), (1, 1)])
+    def test_room_for_a_newline_only(self, rooms: tuple[int, ...]) -> None:
+        """Probes that get no further than the end of the line before leave nothing unexplained."""
+        files, paper = MemoryFiles(), Paper()
+        for writer, disk in ((scribe(files), files), (Scribe(paper, surroundings()), paper)):
+            writer.inscribe([BODY])
+            for room in rooms:
+                disk.room = room
+                assert "no-space" == writer.inscribe([Gap(1, 0.0, "no-space")]).fault
+            disk.room = None
+            writer.inscribe([Gap(1, 0.0, "no-space")])
+        assert "intact" == verdict(files.text(PATH))
+        assert "intact" == verdict(paper.octets)
+
+    @pytest.mark.parametrize("room", range(300))
+    def test_cut_stream(self, room: int) -> None:
+        """Wherever a stream that cannot be read back is cut, twice, the writer remembers it."""
+        paper = Paper()
+        writer = Scribe(paper, surroundings())
+        writer.inscribe([BODY])
+        for left in (room, 1, room % 7):
+            paper.room = left
+            writer.inscribe([Gap(1, 0.0, "no-space")])
+        paper.room = None
+        writer.inscribe([Gap(1, 0.0, "no-space"), BODY])
+        assert "intact" == verdict(paper.octets)
 
     @pytest.mark.parametrize(
         ("code", "name"),
