@@ -1,7 +1,9 @@
 """One attempt at Gigya: a form posted, and a reply whose code is 0, or a trouble by its name."""
 
+import re
+from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from service.deadline import Deadline
 from service.gigya.authentication import Authenticated
@@ -10,6 +12,7 @@ from service.gigya.troubles import Trouble, Troubled, of_outbound, of_reply, of_
 from service.outbound import Answer, Outbound, OutboundError
 
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
 _REDIRECTS: Final = range(300, 400)
 
 
@@ -23,12 +26,24 @@ async def post(
             "POST",
             url,
             headers={**FORM, **authenticated.headers},
-            body=urlencode(authenticated.params).encode("ascii"),
+            body=form(authenticated.params),
             deadline=deadline,
         )
     except OutboundError as error:
         trouble = of_outbound(error)
     raise Troubled(trouble)
+
+
+def form(params: Mapping[str, str]) -> bytes:
+    """Return ``params`` URL-encoded, as UTF-8 and by RFC 3986, which is also what is signed.
+
+    Most values have nothing to encode, and asking is a fifth of the cost of encoding.
+    """
+    return "&".join([f"{_encoded(name)}={_encoded(params[name])}" for name in params]).encode()
+
+
+def _encoded(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def read(answer: Answer) -> Reply:
