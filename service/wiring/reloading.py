@@ -35,7 +35,16 @@ def configuration(
         return newer
 
     source = Source(name=CONFIGURATION, paths=[path], parse=parse, read=world.read)
-    return Watched(source, Live(settings), changed)
+    return Watched(source, Live(settings), changed, digest=_digest(source, settings))
+
+
+def _digest(source: Source[Settings], settings: Settings) -> bytes:
+    """Return the digest of the file if it still says ``settings``, else what no file has."""
+    try:
+        loaded = source.open()
+    except FileFault:
+        return b""  # the first look tells what has happened to it
+    return loaded.digest if loaded.value == settings else b""
 
 
 def unreloadable(older: Settings, newer: Settings) -> Iterator[str]:
