@@ -1,14 +1,17 @@
-"""The README's tables, made from the tables of the code: ``python -m tests.readme_tables``."""
+"""The README's tables, made from the code's: ``python -m tests.readme_tables`` writes them."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
+from service.metrics import METRICS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
-from tests import readme_settings
+from tests.audit.record_table import record_fields, record_kinds
+from tests.resilience.failures import table as failures
+from tests.settings.reference import reference as configuration
 
 COLUMNS: Final[Mapping[FieldNames | None, str]] = {
     FACEBOOK: "Facebook",
@@ -103,14 +106,18 @@ def _form(schema: Mapping[str, Any]) -> str:
     return {"boolean": "`true` or `false`", None: "any JSON"}[kind]
 
 
-def settings() -> str:
-    """Return a row for each setting."""
-    return table(["setting", "form", "default", "meaning"], readme_settings.settings())
-
-
 def metrics() -> str:
     """Return a row for each metric."""
-    return table(["metric", "kind", "labels", "what it tells"], readme_settings.metrics())
+    rows = [
+        [
+            f"`{row.exposed}`",
+            row.kind.value,
+            ", ".join(f"`{label}`" for label in row.labels) or "-",
+            row.tells,
+        ]
+        for row in METRICS
+    ]
+    return table(["metric", "kind", "labels", "what it tells"], rows)
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
@@ -119,10 +126,27 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "problems": problems,
     "request members": request_members,
     "answer members": answer_members,
-    "settings": settings,
+    "settings": configuration,
+    "record fields": record_fields,
+    "record kinds": record_kinds,
+    "failures": failures,
     "metrics": metrics,
 }
 
-if __name__ == "__main__":
+README: Final = Path(__file__).parents[1] / "README.md"
+
+
+def written(text: str) -> str:
+    """Return ``text`` with each marked table as the code has it now."""
     for name, make in TABLES.items():
-        sys.stdout.write(f"<!-- {name} -->\n{make()}\n\n")
+        begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"the README has no place for the table of {name}")
+        text = f"{before}{begin}\n\n{make()}\n\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text("utf-8")), "utf-8")

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -126,10 +127,14 @@ def terms_of(site: Site) -> Terms:
             padding=Padding(site.encryption.padding),
         ),
         relative_expiries=site.expiries.relative,
-        zone=ZoneInfo(site.expiries.time_zone),
+        zone=_zone(site.expiries.time_zone),
         base_string=BaseString(site.provider_uid_signature.base_string),
         window=site.provider_uid_signature.window,
     )
+
+
+def _zone(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)  # which needs no data of the system's
 
 
 def _ring(name: str, site: Site, world: World) -> Source[KeyRing]:

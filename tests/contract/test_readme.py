@@ -1,0 +1,163 @@
+"""The README holds: its tables are the code's, its commands run, its examples are accepted."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import httpx
+import pytest
+import yaml
+
+from service.__main__ import COMMANDS, parser
+from service.settings.load import load
+from tests.house import TOKEN, House
+from tests.readme_tables import TABLES, written
+
+README: Final = Path(__file__).parents[2] / "README.md"
+TEXT: Final = README.read_text("utf-8")
+
+
+class Block(NamedTuple):
+    """A fenced block, with the comment that stands before it."""
+
+    line: int
+    language: str
+    text: str
+    comment: str
+
+
+def blocks() -> list[Block]:
+    """Return every fenced block of the README."""
+    found = re.finditer(
+        r"(?:<!-- (?P<comment>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)\n```",
+        TEXT,
+        re.DOTALL,
+    )
+    return [
+        Block(
+            TEXT[: match.start()].count("\n") + 1,
+            match["language"],
+            match["text"],
+            match["comment"] or "",
+        )
+        for match in found
+    ]
+
+
+COMMAND_BLOCKS: Final = [block for block in blocks() if block.language in {"bash", "console"}]
+RUN_HERE: Final = "run by tests/contract/test_readme.py"
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    """Every marked table says what the code does; python -m tests.readme_tables writes them."""
+    assert written(TEXT) == TEXT
+    assert TABLES
+
+
+@pytest.mark.parametrize("block", COMMAND_BLOCKS, ids=lambda block: f"line {block.line}")
+def test_every_command_is_run_or_said_not_to_be(block: Block) -> None:
+    """A reader knows of each command whether something runs it, and of the others why not."""
+    said = ("command: ", "run by tests/", "not run: ")
+    assert block.comment.startswith(said), f"line {block.line}: {block.text[:60]}"
+    if block.comment.startswith("run by "):
+        assert (README.parent / block.comment.removeprefix("run by ").split()[0]).is_file()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        line.partition("#")[0].split()
+        for block in COMMAND_BLOCKS
+        if block.comment == RUN_HERE
+        for line in block.text.splitlines()
+    ],
+    ids=" ".join,
+)
+def test_the_commands_that_need_nothing_run(line: list[str]) -> None:
+    """They exit 0 and print something."""
+    command, *arguments = line
+    assert "gigya-credential-proxy" == command
+
+    ended = subprocess.run(  # noqa: S603  # our own
+        [sys.executable, "-m", "service", *arguments], capture_output=True, check=True
+    )
+
+    assert ended.stdout
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in blocks() if block.comment.startswith("checked by")],
+    ids=lambda block: f"line {block.line}",
+)
+def test_whole_configurations_have_no_faults(block: Block) -> None:
+    """What stands there as a configuration is one."""
+    assert load(block.text, read_file=None, now=datetime.now(UTC)).settings.sites
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in blocks() if block.language in {"yaml", "json"}],
+    ids=lambda block: f"line {block.line}",
+)
+def test_data_can_be_read(block: Block) -> None:
+    """An example that a parser refuses teaches a mistake."""
+    if block.language == "json":
+        assert json.loads(block.text)
+    else:
+        assert yaml.safe_load(block.text)
+
+
+async def test_the_caller_in_python_works(tmp_path: Path) -> None:
+    """The example of a caller gets tokens, and raises what it says it raises."""
+    [block] = [block for block in blocks() if block.language == "python"]
+    names: dict[str, Any] = {}
+    exec(block.text, names)  # noqa: S102  # our own README
+
+    async with House(tmp_path).open() as visitor:
+        asked: list[httpx.Request] = []
+
+        def note(request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            return answers.pop(0)
+
+        good = await visitor.ask()
+        expired = await visitor.ask(uid="user-expired")
+        denied = await visitor.ask(provider="nonsense")
+        answers = [
+            httpx.Response(each.status_code, headers=each.headers, content=each.content)
+            for each in (good, expired, denied)
+        ]
+        with httpx.Client(
+            transport=httpx.MockTransport(note),
+            base_url="http://proxy",
+            headers={"authorization": f"Bearer {TOKEN}"},
+        ) as client:
+            assert good.json()["tokens"] == names["provider_tokens"](client, "u", "twitter")
+            with pytest.raises(PermissionError):
+                names["provider_tokens"](client, "u", "twitter")
+            with pytest.raises(RuntimeError, match="unknown-provider"):
+                names["provider_tokens"](client, "u", "nonsense")
+        assert {"uid": "u", "provider": "twitter"} == json.loads(asked[0].content)
+
+
+def test_every_command_is_named() -> None:
+    """The README names each command of the command line."""
+    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+
+    assert [] == [name for name in names if f"gigya-credential-proxy {name}" not in TEXT]
+    assert parser().prog == "gigya-credential-proxy"
+
+
+def test_links_lead_somewhere() -> None:
+    """Each link within the page has its heading."""
+    headings = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
+
+    assert set() == set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - headings
