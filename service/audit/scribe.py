@@ -69,7 +69,7 @@ class Scribe:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
         size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
-        if not self._loose and self._medium.is_full(size + LAST):  # first tell what was cut
+        if self._medium.is_full(size + LAST):
             self._turn("size")
         for index, order in enumerate(orders, start=1):
             self._follow(order, index)
@@ -132,6 +132,8 @@ class Scribe:
 
     def _turn(self, why: str) -> None:
         """Put the file aside and begin another; where that fails, go on with the old one."""
+        if torn := self._torn():
+            self._add(controls.checkpoint(self._around, "torn", torn))
         self._flush()
         moment = datetime.fromtimestamp(self._around.clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
         name = self._medium.aside(self._head.sequence + 1, moment)

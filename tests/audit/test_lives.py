@@ -47,6 +47,8 @@ class Life:
     def suffer(self, event: str) -> None:
         self.files.faults, self.files.room = {}, None
         orders = self.orders()
+        if event == "kill":
+            orders = self.kill(orders)
         self.happenings().get(event, lambda: None)()
         if event in {"sync", "rename", "open"}:
             self.files.faults = {event: OSError(errno.EIO, "")}
@@ -58,7 +60,7 @@ class Life:
             self.missed = sum(o.missed if isinstance(o, Gap) else 1 for o in lost)
 
     def happenings(self) -> dict[str, Callable[[], None]]:
-        return {"full": self.full, "move": self.move, "end": self.end, "kill": self.kill}
+        return {"full": self.full, "move": self.move, "end": self.end}
 
     def orders(self) -> list[Order]:
         """Return some records; after a failure what tells of it."""
@@ -81,12 +83,13 @@ class Life:
         self.writer.close()
         self.writer = self.started()
 
-    def kill(self) -> None:
-        """Stop the process in the middle of a write."""
+    def kill(self, orders: list[Order]) -> list[Order]:
+        """Stop the process in the middle of a write; what waited is gone with it."""
         self.files.room = self.dice.randrange(400)
-        self.writer.inscribe([b'{"kind":"request"}'] * 2)
+        self.writer.inscribe(orders)
         self.files.room = None
         self.writer = self.started()
+        return []
 
 
 class TestLives:
