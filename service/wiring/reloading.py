@@ -1,9 +1,9 @@
 """Callers that change while we run: the whole file is validated, and replaced at once or not."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from service.limits import Limits
 from service.live import Live
@@ -11,11 +11,11 @@ from service.policy import Policy
 from service.rulebook import limits_of, policy_of
 from service.settings.findings import Faults
 from service.settings.load import load
+from service.settings.reload import needs_restart
 from service.settings.schema import Settings
 from service.watch import Change, FileFault, Source, Watched
 from service.wiring.world import World
 
-RELOADABLE: Final = frozenset({"callers"})
 CONFIGURATION: Final = "configuration"
 
 
@@ -30,7 +30,7 @@ def configuration(
             newer = load(contents[0], read_file=None, now=now).settings
         except Faults as faults:
             raise FileFault(str(faults)) from None
-        if fixed := sorted(unreloadable(settings, newer)):
+        if fixed := needs_restart(settings, newer):
             raise FileFault(f"restart needed: {', '.join(fixed)} cannot be changed while running")
         return newer
 
@@ -45,21 +45,6 @@ def _digest(source: Source[Settings], settings: Settings) -> bytes:
     except FileFault:
         return b""  # the first look tells what has happened to it
     return loaded.digest if loaded.value == settings else b""
-
-
-def unreloadable(older: Settings, newer: Settings) -> Iterator[str]:
-    """Yield the paths of what differs and cannot be replaced while running."""
-    return _differences(
-        older.model_dump(exclude=set(RELOADABLE)), newer.model_dump(exclude=set(RELOADABLE)), ()
-    )
-
-
-def _differences(older: Any, newer: Any, path: tuple[str, ...]) -> Iterator[str]:
-    if isinstance(older, Mapping) and isinstance(newer, Mapping):
-        for key in older.keys() | newer.keys():
-            yield from _differences(older.get(key), newer.get(key), (*path, str(key)))
-    elif older != newer:
-        yield ".".join(path)
 
 
 class Rules:
