@@ -3,9 +3,10 @@
 Standard output belongs to the audit record; the two never mix.
 """
 
+import json
 import logging
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
 import orjson
@@ -79,6 +80,12 @@ class Log:
         """Write where something failed that should not: types and places, no message, no locals."""
         self._logger.error(UNEXPECTED, **facts, **places(error))
 
+    def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
+        """Write what only the event loop saw; its own handler would show objects and messages."""
+        error = context.get("exception")
+        told = places(error) if isinstance(error, BaseException) else {}
+        self._logger.error(UNEXPECTED, message=context.get("message"), **told)
+
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     """Return the canonical line of one request: what an engineer greps for, and no user."""
@@ -142,4 +149,11 @@ def _without_objects(_: Any, __: str, line: Line) -> Line:
 
 
 def _serialise(line: Any, **_: Any) -> str:
-    return orjson.dumps(line, default=lambda value: type(value).__name__).decode()
+    try:
+        return orjson.dumps(line, default=_type_of).decode()
+    except TypeError:  # half a surrogate pair, or a number that needs more than 64 bits
+        return json.dumps(line, default=_type_of)
+
+
+def _type_of(value: object) -> str:
+    return type(value).__name__
