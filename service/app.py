@@ -351,7 +351,11 @@ def _lifecycle(
     book: Journal,
 ) -> Lifecycle:
     metrics, key_sets = parts.metrics, callers.key_sets
-    lifecycle = Lifecycle(warming=partial(_warm, tuple(key_sets.values()), parts.world))
+    lifecycle = Lifecycle(
+        warming=partial(_warm, tuple(key_sets.values()), parts.world),
+        failed=parts.log.unexpected,
+        unseen=parts.log.loop_failed,
+    )
     lifecycle.run_beside(watcher.run, partial(_measure_lag, metrics))
     lifecycle.run_beside(*(keys.keep for keys in key_sets.values()))
     lifecycle.close_last(*callers.closers, *(site.aclose for site in sites.values()), book.close)

@@ -7,19 +7,31 @@ from typing import Any
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 Closer = Callable[[], Awaitable[None]]
+Unseen = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
 
 
 class Lifecycle:
     """Starts and ends what runs beside requests, and knows whether requests may come.
 
-    ``warming`` is waited for by readiness; it must end by itself, whatever is away.
+    ``warming`` is waited for by readiness; it must end by itself, whatever is away. ``failed`` is
+    told of work that died of a bug, ``unseen`` (the event loop and its context) of what failed
+    where nobody looks.
     """
 
-    def __init__(self, *, warming: Beside) -> None:
+    def __init__(
+        self,
+        *,
+        warming: Beside,
+        failed: Callable[[BaseException], None] = lambda _: None,
+        unseen: Unseen | None = None,
+    ) -> None:
         self._warming = warming
+        self._failed = failed
+        self._unseen = unseen
         self._beside: list[Beside] = []
         self._closers: list[Closer] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._before: Any = None
         self._is_up = self._is_warm = self._is_draining = False
         self.is_closing = False
 
@@ -33,7 +45,12 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin what runs beside requests."""
+        loop = asyncio.get_running_loop()
+        self._before = loop.get_exception_handler()
+        loop.set_exception_handler(self._unseen or self._before)
         self._tasks = [asyncio.create_task(work()) for work in (*self._beside, self._warm)]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     async def aclose(self) -> None:
         """End it, and close what is to be closed; each has its chance, whatever the others do."""
@@ -43,6 +60,7 @@ class Lifecycle:
         for close in self._closers:
             with suppress(Exception):
                 await close()
+        asyncio.get_running_loop().set_exception_handler(self._before)
 
     def began(self) -> None:
         """Note that both listeners are up."""
@@ -63,6 +81,10 @@ class Lifecycle:
             "keys fetched or late": self._is_warm,
             "not draining": not self._is_draining,
         }
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
 
     async def _warm(self) -> None:
         with suppress(Exception):
