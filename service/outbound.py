@@ -4,14 +4,13 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Final, cast
+from typing import Final
 
 import aiohttp
 import httpx
 
 from service.deadline import Deadline
-from service.engine import Transport
+from service.engine import Asked, Coming, Transport, engine_of
 
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
@@ -81,7 +80,7 @@ class Outbound:
     """
 
     def __init__(self, transport: Transport, *, cap: int = 65_536, connect: float = 3.0) -> None:
-        self._transport = transport
+        self._engine = engine_of(transport)
         self._cap = cap
         self._connect = connect
 
@@ -100,9 +99,9 @@ class Outbound:
         """
         trouble: OutboundError
         try:
-            request = self._request(method, url, headers or {}, body, deadline)
+            asked = self._asked(method, url, headers or {}, body, deadline)
             async with asyncio.timeout(deadline.remaining()):
-                return await self._exchange(request)
+                return await self._exchange(asked)
         except OutboundError as error:
             trouble = error
         except Exception as error:  # noqa: BLE001  # whatever a library raises may hold the request
@@ -111,69 +110,44 @@ class Outbound:
 
     async def aclose(self) -> None:
         """Close every connection to the peer."""
-        await self._transport.aclose()
+        await self._engine.aclose()
 
-    def _request(
+    def _asked(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
         deadline: Deadline,
-    ) -> httpx.Request:
-        if deadline.is_past:
+    ) -> Asked:
+        left = deadline.remaining()
+        if not left:
             raise TimedOut(sent=False)
-        address, host = _address(url)
-        length = {} if body is None else {"content-length": str(len(body))}
-        connect = min(self._connect, deadline.remaining())
-        # Framed here and given a stream: what httpx would do for itself costs four times as much.
-        request = httpx.Request(
-            method,
-            address,
-            headers=list({"host": host, **length, **OURS, **headers}.items()),
-            stream=httpx.ByteStream(body or b""),
-            extensions={
-                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
-            },
+        return Asked(
+            method=method,
+            url=url,
+            headers={**OURS, **headers},
+            body=body,
+            connect=min(self._connect, left),
         )
-        request.read()
-        return request
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
+    async def _exchange(self, asked: Asked) -> Answer:
+        coming = await self._engine.exchange(asked)
         try:
-            headers = _joined(response.headers.raw)
+            headers = coming.headers
             if headers.get("content-encoding", "identity").strip().lower() != "identity":
                 raise EncodedBody
-            return Answer(
-                status=response.status_code, headers=headers, body=await self._read(response)
-            )
+            return Answer(status=coming.status, headers=headers, body=await self._read(coming))
         finally:
-            await response.aclose()
+            await coming.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, coming: Coming) -> bytes:
         body = bytearray()
-        # Not aiter_raw(): it refuses responses that a transport made whole.
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
-            body += chunk
+        while some := await coming.some():
+            body += some
             if len(body) > self._cap:
                 raise TooLarge
         return bytes(body)
-
-
-@lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request
-def _address(url: str) -> tuple[httpx.URL, str]:
-    address = httpx.URL(url)
-    return address, address.netloc.decode("ascii")
-
-
-def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name in lower case; the values of one name are joined (RFC 9110 §5.3)."""
-    joined: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
 
 
 _STAGES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
@@ -195,14 +169,12 @@ _BROKEN: Final = (
 
 
 def _trouble(error: Exception) -> OutboundError:
-    # httpx-aiohttp's translation is coarse (a reset becomes ConnectTimeout): judge by the cause.
-    root = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     for kinds, stage in _STAGES:
-        if isinstance(root, kinds):
+        if isinstance(error, kinds):
             return Unreachable(stage, sent=False)
-    if isinstance(root, _BROKEN):
+    if isinstance(error, _BROKEN):
         return BrokenReply()
-    if isinstance(root, (TimeoutError, httpx.TimeoutException)):
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return TimedOut()
-    is_lost = isinstance(root, (OSError, aiohttp.ClientError, httpx.TransportError))
+    is_lost = isinstance(error, (OSError, aiohttp.ClientError, httpx.TransportError))
     return Unreachable("connection-lost" if is_lost else "engine", sent=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from service.deadline import Clock
-from service.engine import Transport, open_transport, tls_context
+from service.engine import Transport, open_transport
 from service.live import Live
-from service.renewal import Renewed
 from service.watch import read_file
 
 
@@ -27,13 +26,12 @@ class Peer:
 
 def dial(peer: Peer) -> Transport:
     """Return the engine for one peer; it follows the peer's trust when that is replaced."""
-
-    def opened(context: ssl.SSLContext) -> Transport:
-        return open_transport(
-            context=context, proxy_url=peer.proxy_url, connections=peer.connections
-        )
-
-    return opened(tls_context()) if peer.trust is None else Renewed(peer.trust, opened)
+    trust = peer.trust
+    return open_transport(
+        trust=None if trust is None else lambda: trust.value,
+        proxy_url=peer.proxy_url,
+        connections=peer.connections,
+    )
 
 
 REAL: Final = Clock(wall=time.time, monotonic=time.monotonic)

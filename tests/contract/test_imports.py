@@ -43,7 +43,6 @@ ORDER: Final = (
     # shell
     "engine",
     "outbound",
-    "renewal",
     "resilience.retries",
     "gigya.troubles",
     "gigya.attempts",
@@ -81,8 +80,7 @@ ORDER: Final = (
 )
 
 FENCES: Final = {
-    "httpx": {"engine", "outbound", "renewal"},
-    "httpx_aiohttp": {"engine"},
+    "httpx": {"engine", "outbound"},
     "aiohttp": {"engine", "outbound"},
     "prometheus_client": {"metrics"},
     "structlog": {"logs"},
