@@ -150,15 +150,17 @@ def composed(
     return house
 
 
-async def present(application: Application, shown: Presented) -> httpx.Response:
-    """Ask for provider tokens as somebody who shows exactly ``shown``."""
+async def present(
+    application: Application, shown: Presented, *, peer: str = "192.0.2.9"
+) -> httpx.Response:
+    """Ask for provider tokens as somebody at ``peer`` who shows exactly ``shown``."""
 
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
         if shown.certificate is not None:
             scope[PEER_CERTIFICATE] = shown.certificate
         await application.api(scope, receive, send)
 
-    transport = httpx.ASGITransport(api, client=("192.0.2.9", 4712))
+    transport = httpx.ASGITransport(api, client=(peer, 4712))
     headers = [(b"authorization", value) for value in shown.authorization]
     async with httpx.AsyncClient(transport=transport, base_url="https://proxy") as client:
         return await client.post("/v1/provider-tokens", json=ASK, headers=headers)
