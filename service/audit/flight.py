@@ -11,6 +11,11 @@ from service.audit.orders import Gap, Order, Report
 PROBES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each probe write to an ejected sink; the last goes on."""
 
+GRACES: Final = 2
+"""How often a deadline is extended because the process itself stood still."""
+STANDSTILL: Final = 0.1
+"""A timer that is late by this part of the deadline shows that the process stood still."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkRules:
@@ -47,6 +52,19 @@ class Flight:
     graces: int = 0
     is_late: bool = False
     timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether all of it is written, and was before it was given up."""
+        return not self.is_late and self.report is not None and self.report.fault is None
+
+    def is_excused(self, now: float, deadline: float) -> bool:
+        """Give it ``deadline`` seconds more, if it is the process that stood still."""
+        if now - self.due <= deadline * STANDSTILL or self.graces >= GRACES:
+            return False
+        self.graces += 1
+        self.due = now + deadline
+        return True
 
 
 @dataclass(slots=True, eq=False)

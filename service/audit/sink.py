@@ -7,7 +7,7 @@ from typing import Final
 
 from service.audit import controls
 from service.audit.chain import START
-from service.audit.flight import Absence, Flight, Item, SinkRules
+from service.audit.flight import STANDSTILL, Absence, Flight, Item, SinkRules
 from service.audit.gate import Pledge
 from service.audit.orders import Report, Turn, broken
 from service.audit.surroundings import Observer, Surroundings
@@ -18,10 +18,6 @@ BATCH: Final = 256
 """Orders in one write at most."""
 HEADROOM: Final = 0.2
 """The part of a queue that is kept for releases."""
-GRACES: Final = 2
-"""How often a deadline is extended because the process itself stood still."""
-STANDSTILL: Final = 0.1
-"""A timer that is late by this part of the deadline shows that the process stood still."""
 
 
 class Sink:
@@ -153,9 +149,7 @@ class Sink:
         deadline, now = self._rules.deadline, self._now()
         if flight.report is not None:
             self._arrived(flight)
-        elif now - flight.due > deadline * STANDSTILL and flight.graces < GRACES:
-            flight.graces += 1
-            flight.due = now + deadline
+        elif flight.is_excused(now, deadline):
             self._watch(flight, deadline)
         else:
             flight.is_late = True
@@ -179,7 +173,7 @@ class Sink:
             self._eject(report.fault)
         if self._absence is not None:
             self._absence.lose(flight.items[report.landed :])
-            self._recover(self._absence, is_well=was_absent and _is_in_time(flight))
+            self._recover(self._absence, is_well=was_absent and flight.is_in_time)
         if self._absence is None:
             self._depart()
 
@@ -225,7 +219,3 @@ class Sink:
 
     def _now(self) -> float:
         return self._around.clock.monotonic()
-
-
-def _is_in_time(flight: Flight) -> bool:
-    return not flight.is_late and flight.report is not None and flight.report.fault is None

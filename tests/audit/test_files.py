@@ -7,7 +7,8 @@ from service.audit.files import File, FileRules
 from service.audit.media import Moved
 from service.audit.orders import Gap, Report, Turn
 from service.audit.scribe import Scribe
-from tests.audit.fakes import MemoryFiles, Paper, surroundings
+from tests.audit.fakes import Paper, surroundings
+from tests.audit.memory_files import MemoryFiles
 from tests.audit.streams import kinds, records, verdict
 
 PATH = "/var/audit/audit.jsonl"

@@ -11,7 +11,8 @@ from service.audit.findings import Finding
 from service.audit.orders import Gap, Order, Turn
 from service.audit.reading import arranged
 from service.audit.scribe import Scribe
-from tests.audit.fakes import MemoryFiles, surroundings
+from tests.audit.fakes import surroundings
+from tests.audit.memory_files import MemoryFiles
 from tests.audit.streams import source, verified
 
 PATH: Final = "/var/audit/a"

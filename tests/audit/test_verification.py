@@ -11,7 +11,8 @@ from service.audit.fingerprints import Keyring
 from service.audit.orders import Gap, Order, Turn
 from service.audit.reading import Unreadable, arranged
 from service.audit.scribe import Scribe
-from tests.audit.fakes import KEY, KEYS, OLD_KEY, MemoryFiles, surroundings
+from tests.audit.fakes import KEY, KEYS, OLD_KEY, surroundings
+from tests.audit.memory_files import MemoryFiles
 from tests.audit.streams import chained, source, verdict, verified
 
 BODY = b'{"kind":"request","outcome":"denied","milliseconds":1.5}'
