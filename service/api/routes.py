@@ -80,12 +80,12 @@ class Api:
         with self._limits.admit(caller.name):
             content_types = request.headers.getlist("content-type")
             require_json(content_types)
-            require_good_timeout(request.scope)
             body = await read_body(
                 request.scope,
                 request.receive,
                 seconds=min(self._body_timeout, deadline.remaining()),
             )
+            require_good_timeout(request.scope)  # a mistake like those in the body
             asked = parse(content_types, body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)

@@ -18,14 +18,17 @@ def document() -> dict[str, Any]:
     return {"uid": "user-twitter", "provider": "twitter"}
 
 
+def headers() -> dict[str, str]:
+    return {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+
+
 @dataclass
 class Request:
     """A request that is well, until faults are put into it."""
 
     method: str = "POST"
     path: str = "/v1/provider-tokens"
-    token: str = TOKEN
-    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=headers)
     members: dict[str, Any] = field(default_factory=document)
     padding: bytes = b""
     is_silent: bool = False
@@ -52,7 +55,7 @@ def method_not_allowed(request: Request) -> None:
 
 
 def unauthenticated(request: Request) -> None:
-    request.token = "gcproxy_of-nobody"
+    request.headers["authorization"] = "Bearer gcproxy_of-nobody"
 
 
 def rate_limited(request: Request) -> None:
@@ -63,7 +66,7 @@ def rate_limited(request: Request) -> None:
 
 
 def unsupported_media_type(request: Request) -> None:
-    request.content_type = "text/plain"
+    request.headers["content-type"] = "text/plain"
 
 
 def too_large(request: Request) -> None:
@@ -76,6 +79,10 @@ def timed_out(request: Request) -> None:
 
 def malformed(request: Request) -> None:
     request.members["no such member"] = 1
+
+
+def bad_header(request: Request) -> None:
+    request.headers["request-timeout"] = "soon"
 
 
 def unknown_provider(request: Request) -> None:
@@ -99,7 +106,8 @@ RANKS: Final[tuple[tuple[tuple[str, int, Fault], ...], ...]] = (
     (("rate-limited", 429, rate_limited),),
     (("unsupported-media-type", 415, unsupported_media_type),),
     (("request-too-large", 413, too_large), ("request-timeout", 408, timed_out)),
-    (("invalid-request", 400, malformed), ("unknown-provider", 400, unknown_provider)),
+    (("invalid-request", 400, malformed), ("invalid-request", 400, bad_header)),
+    (("unknown-provider", 400, unknown_provider),),
     (("access-denied", 403, denied),),
     (("upstream-rejected", 502, rejected),),
 )
@@ -127,12 +135,11 @@ async def send(faults: Iterable[Fault], directory: Path) -> tuple[Exchange, Hous
             done = act(house, visitor)
             if hasattr(done, "__await__"):
                 await done
-        headers = {
-            "authorization": f"Bearer {request.token}",
-            "content-type": request.content_type,
-        }
         exchange = await visitor.exchange(
-            *request.messages(), method=request.method, path=request.path, headers=headers
+            *request.messages(),
+            method=request.method,
+            path=request.path,
+            headers=request.headers,
         )
     return exchange, house
 
