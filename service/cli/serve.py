@@ -13,7 +13,15 @@ from service.listener import Listener
 from service.logs import Log
 from service.metrics import Metrics
 from service.reception import Terms
-from service.server import Addresses, Hooks, Server, Shutdown, forbid_dumps, run_process
+from service.server import (
+    Addresses,
+    Hooks,
+    Server,
+    Shutdown,
+    forbid_dumps,
+    run_process,
+    settle_memory,
+)
 from service.settings.findings import Faults
 from service.settings.listeners import Api
 from service.settings.load import Loaded, load
@@ -77,6 +85,7 @@ async def serve(
     application = build(parts, config_file=config_file)
     await application.start()
     server = server_of(application, parts.settings, log=parts.log, ready=ready)
+    settle_memory()
     return await server.run()
 
 
