@@ -106,7 +106,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     config = configuration(config_file, settings, world=world, changed=followers.changed)
     followers.begin(config.live)
     keys = keyring(settings.audit, world=world, changed=followers.changed)
-    floods, handshakes = _floods(parts), _floods(parts)
+    failed, nobodys = _floods(parts), _floods(parts)
     book = journal(
         settings.audit,
         keys,
@@ -114,7 +114,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         observer=AuditObserver(metrics, parts.log),
         build=version(DISTRIBUTION),
         config_hash=_Fingerprint(config.live),
-        flooding=lambda: (*floods.drain(), *handshakes.drain()),
+        flooding=lambda: (*failed.drain(), *nobodys.drain()),
     )
     seen = CallerObserver(metrics, parts.log)
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
@@ -129,11 +129,12 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     if cache is not None:
         lifecycle.run_beside(partial(_sweep, cache))
     entrance = Entrance(
-        tuple(callers.methods), policy=rules.policy, floods=floods, judged=seen.judged
+        tuple(callers.methods), policy=rules.policy, floods=failed, judged=seen.judged
     )
+    threshold = Threshold(book, floods=nobodys, observe=seen.refused)
     api = _api(parts, rules, sites, entrance.identify, _sessions(parts, sites, rules, cache))
     return Application(
-        api=_recorded(parts, api, book, lifecycle),
+        api=_recorded(parts, api, book, lifecycle, threshold),
         management=management(
             readiness=lifecycle.readiness, exposition=metrics.exposition, content_type=CONTENT_TYPE
         ),
@@ -142,7 +143,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         journal=book,
         metrics=metrics,
         reload=partial(_reload, watcher, book),
-        refused=Threshold(book, floods=handshakes, observe=seen.refused).refused,
+        refused=threshold.refused,
     )
 
 
@@ -329,7 +330,9 @@ def _api(
     ).app()
 
 
-def _recorded(parts: Parts, api: ASGIApp, book: Journal, lifecycle: Lifecycle) -> ASGIApp:
+def _recorded(
+    parts: Parts, api: ASGIApp, book: Journal, lifecycle: Lifecycle, threshold: Threshold
+) -> ASGIApp:
     requests = RequestObserver(parts.metrics, parts.log, monotonic=parts.world.clock.monotonic)
     recording = Recording(
         api,
@@ -338,6 +341,7 @@ def _recorded(parts: Parts, api: ASGIApp, book: Journal, lifecycle: Lifecycle) -
         unexpected=requests.unexpected,
         is_closing=lambda: lifecycle.is_closing,
         most_in_flight=parts.settings.listeners.api.max_in_flight,
+        is_flood=threshold.is_flood,
     )
     parts.metrics.read("requests_in_flight", lambda: recording.in_flight)
     return recording

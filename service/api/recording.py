@@ -32,7 +32,8 @@ class Recording:
     """Opens the entry, turns errors into problems, and commits what is left.
 
     ``observe`` gets each entry when its answer is decided; ``unexpected`` gets what should not
-    happen; neither may raise. Beyond ``most_in_flight`` requests at once the rest is shed.
+    happen; neither may raise. ``is_flood`` says of each request without a caller whether it is one
+    too many for a record of its own. Beyond ``most_in_flight`` requests at once the rest is shed.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Recording:
         unexpected: Callable[[Entry, Exception], None],
         is_closing: Callable[[], bool],
         most_in_flight: int,
+        is_flood: Callable[[Entry], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._journal = journal
@@ -51,6 +53,7 @@ class Recording:
         self._unexpected = unexpected
         self._is_closing = is_closing
         self._most_in_flight = most_in_flight
+        self._is_flood = is_flood
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +82,7 @@ class Recording:
             await self._refuse(entry, InternalError(FAULT), answer)
         finally:
             self.in_flight -= 1
-            await entry.commit()
+            await self._commit(entry)
             self._observe(entry)
 
     def _require_open(self) -> None:
@@ -99,9 +102,14 @@ class Recording:
         entry.exchange = error.exchange or entry.exchange
         status, headers, body = render(error, entry.audit_id)
         entry.status = status
-        await entry.commit()
+        await self._commit(entry)
         await answer({"type": "http.response.start", "status": status, "headers": headers})
         await answer({"type": "http.response.body", "body": body})
+
+    async def _commit(self, entry: Entry) -> None:
+        if entry.caller is None and not entry.is_committed:
+            entry.is_counted = entry.is_counted or self._is_flood(entry)
+        await entry.commit()
 
 
 FAULT: Final = (

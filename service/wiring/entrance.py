@@ -67,11 +67,15 @@ NOBODY_CAME: Final = frozenset({"closed", "timeout"})
 """Handshakes in which nothing was shown, as of a load balancer's probes: counted, not recorded."""
 
 
-class Threshold:
-    """Where handshakes are refused, before there is a request: recorded one by one, or counted.
+JUDGED: Final = frozenset({Unauthenticated.code, RateLimited.code})
+"""Outcomes that ``Entrance`` has counted."""
 
-    ``floods`` are not those of ``Entrance``: whoever shares an address with a bad certificate is
-    not kept out for it.
+
+class Threshold:
+    """What comes of nobody that is known: recorded one by one, and only counted in a flood.
+
+    ``floods`` are not those of ``Entrance``: whoever shares an address with a bad certificate or
+    a scanner is not kept out for it.
     """
 
     def __init__(
@@ -80,6 +84,10 @@ class Threshold:
         self._journal = journal
         self._floods = floods
         self._observe = observe
+
+    def is_flood(self, entry: Entry) -> bool:
+        """Count a request without a caller; whether it is one too many for its own record."""
+        return entry.outcome not in JUDGED and not self._floods.failed(entry.peer)
 
     def refused(self, refusal: Refusal) -> None:
         """Observe a connection that never became a request; record it if its TLS was refused."""

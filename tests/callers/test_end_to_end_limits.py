@@ -9,7 +9,8 @@ import pytest
 
 from service.simulator.knobs import Knob
 from tests.callers.composed import composed, counted, lines, present
-from tests.callers.house import STATIC_TOKEN, bearer
+from tests.callers.house import STATIC_TOKEN, Net, account_claims, bearer
+from tests.callers.issuer import token
 from tests.house import OTHER_TOKEN, TOKEN, House, Visitor, caller, grant
 
 USERS: Final = ("user-facebook", "user-twitter", "user-googleplus")
@@ -27,9 +28,9 @@ def limited(directory: Path, **limits: Any) -> House:
     return house
 
 
-async def statuses(visitor: Visitor, *uids: str, token: str = TOKEN) -> list[int]:
+async def statuses(visitor: Visitor, *uids: str, by: str = TOKEN) -> list[int]:
     """Ask for one user after another."""
-    return [(await visitor.ask(uid=uid, token=token)).status_code for uid in uids]
+    return [(await visitor.ask(uid=uid, token=by)).status_code for uid in uids]
 
 
 def reasons(house: House) -> set[str]:
@@ -44,7 +45,7 @@ class TestRate:
         async with house.open() as visitor:
             first = await statuses(visitor, *["user-twitter"] * 3)
             refused = await visitor.ask()
-            others = await statuses(visitor, *["user-twitter"] * 9, token=OTHER_TOKEN)
+            others = await statuses(visitor, *["user-twitter"] * 9, by=OTHER_TOKEN)
             house.time.now += 0.5
             later = await statuses(visitor, *["user-twitter"] * 2)
 
@@ -198,3 +199,54 @@ class TestFailedAuthentications:
         assert {("unauthenticated", "bearer-unknown"), ("rate-limited", "flood")} == {
             (row["outcome"], row["reason"]) for row in rows
         }
+
+
+FEW: Final = {"per_peer": {"rate": 0.001, "burst": 3}, "all_peers": {"rate": 0.001, "burst": 5}}
+
+
+class TestRecordsOfNobody:
+    @pytest.mark.parametrize(
+        ("method", "path", "label"),
+        [
+            ("GET", "/nowhere", ("not-found", "not-found")),
+            ("PUT", "/v1/provider-tokens", ("method-not-allowed", "method-not-allowed")),
+            ("GET", "/openapi.json", ("answered", "answered")),
+        ],
+    )
+    async def test_do_not_fill_the_audit(
+        self, tmp_path: Path, method: str, path: str, label: tuple[str, str]
+    ) -> None:
+        """What needs no credential is answered as ever, and beyond the limits only counted."""
+        house = composed(tmp_path)
+        house.settings["limits"] = FEW
+        async with house.open() as visitor:
+            answers = [await visitor.request(method, path) for _ in range(10)]
+            good = await present(visitor.application, GOOD, peer="192.0.2.7")
+        told = [record for record in house.records() if record["outcome"] != "released"]
+        rows = [row for record in lines(house, "aggregate") for row in record["counts"]]
+
+        assert 1 == len({answer.status_code for answer in answers})
+        assert (200, 3) == (good.status_code, len(told))
+        assert [(*label, 7)] == [(row["outcome"], row["reason"], row["count"]) for row in rows]
+
+    async def test_of_a_flood_while_the_issuer_is_away(self, tmp_path: Path) -> None:
+        """503s for credentials that nobody can judge are counted too; nobody is kept out."""
+        house = composed(tmp_path, net=Net({}))
+        house.settings["limits"] = FEW
+        shown = bearer(token(account_claims()))
+        async with house.open() as visitor:
+            answers = [await present(visitor.application, shown) for _ in range(10)]
+            good = await present(visitor.application, GOOD)
+        told = [record for record in house.records() if record["outcome"] != "released"]
+
+        assert {503} == {answer.status_code for answer in answers}
+        assert (200, 3) == (good.status_code, len(told))
+
+    async def test_a_caller_s_own_are_told(self, tmp_path: Path) -> None:
+        """Whatever becomes of a known caller's requests has a record each."""
+        house = limited(tmp_path, rate=1, burst=1)
+        house.settings["limits"] = FEW
+        async with house.open() as visitor:
+            found = Counter(await statuses(visitor, *["user-twitter"] * 20))
+
+        assert ({200: 1, 429: 19}, 20) == (dict(found), len(house.records()))
