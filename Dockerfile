@@ -1,7 +1,9 @@
-# The image: Python, the locked dependencies, the service; nothing that builds or installs.
+# The image: Python, the locked dependencies, the service, and nothing else: no shell, no package
+# manager, no pip, no compiler.
 #
-# BASE is any Debian-based image with the same Python in both stages. Pin it by digest in your build:
-#   docker build --build-arg BASE=python:3.13-slim-trixie@sha256:… .
+# BASE gives Python and its libraries; any Debian with python3 and its venv will do. Pin it by digest:
+#   docker buildx imagetools inspect python:3.13-slim-trixie --format '{{.Manifest.Digest}}'
+#   docker build --build-arg BASE=python:3.13-slim-trixie@sha256:... .
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
@@ -18,24 +20,28 @@ COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/build/bin/pip --python /opt/proxy/bin/python install --no-deps --no-index /wheels/*.whl \
-    && /opt/proxy/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/proxy/lib
+    && rm -f /opt/proxy/bin/[Aa]ctivate*
+COPY deploy/image/root.py deploy/image/root.py
+# Compiled here, because the root file system is read-only where it runs.
+RUN python3 deploy/image/root.py /opt/proxy /root-of-image \
+    && python3 -m compileall -q -s /root-of-image --invalidation-mode unchecked-hash /root-of-image
 
-FROM ${BASE}
+FROM scratch
+ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="gigya-credential-proxy" \
       org.opencontainers.image.description="Provider tokens out of Gigya for the workloads that may have them" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-# What could install or build goes; the service needs Python and its own tree.
-RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
-       /usr/local/bin/pip* /usr/lib/python3*/ensurepip /root/.cache
-COPY --from=build /opt/proxy /opt/proxy
-ENV PATH=/opt/proxy/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
+COPY --from=build /root-of-image /
+ENV PATH=/opt/proxy/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONUTF8=1
 # A number, so that Kubernetes can see that it is not root; any other works as well.
 USER 10001:10001
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["gigya-credential-proxy"]
+# Process 1 is the service itself, so SIGTERM reaches it.
+ENTRYPOINT ["/opt/proxy/bin/gigya-credential-proxy"]
 CMD ["serve", "--config", "/etc/gigya-credential-proxy/config.yaml"]

@@ -1,0 +1,141 @@
+{{- define "proxy.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Takes (root, component); what selects the pods of a component. */ -}}
+{{- define "proxy.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | trunc 50 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "proxy.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "proxy.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Labels of pods: without versions, so that a new chart alone restarts nothing. */ -}}
+{{- define "proxy.podLabels" -}}
+{{ include "proxy.selector" . }}
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Takes (root, component, suffix of the name); name, namespace and labels of an object. */ -}}
+{{- define "proxy.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "proxy.fullname" $root }}{{ index . 2 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "proxy.labels" (list $root (index . 1)) | nindent 2 }}
+{{- end -}}
+
+{{- define "proxy.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "proxy.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ default (include "proxy.fullname" .) .Values.serviceAccount.name }}
+{{- else -}}
+{{ required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{- define "proxy.tlsSecret" -}}
+{{- if .Values.tls.certificate.enabled -}}
+{{ include "proxy.fullname" . }}-tls
+{{- else -}}
+{{ .Values.tls.secretName }}
+{{- end -}}
+{{- end -}}
+
+{{- define "proxy.hasTls" -}}
+{{- if dig "listeners" "api" "tls" nil .Values.config }}true{{ end -}}
+{{- end -}}
+
+{{- define "proxy.apiPort" -}}
+{{- dig "listeners" "api" "port" 8080 .Values.config | int -}}
+{{- end -}}
+
+{{- define "proxy.managementPort" -}}
+{{- dig "listeners" "management" "port" 9090 .Values.config | int -}}
+{{- end -}}
+
+{{- define "proxy.servicePort" -}}
+{{- $ours := ternary 443 80 (eq (include "proxy.hasTls" .) "true") -}}
+{{- default $ours .Values.service.port | int -}}
+{{- end -}}
+
+{{- define "proxy.url" -}}
+{{- $scheme := ternary "https" "http" (eq (include "proxy.hasTls" .) "true") -}}
+{{ $scheme }}://{{ include "proxy.fullname" . }}.{{ .Release.Namespace }}.svc:{{ include "proxy.servicePort" . }}
+{{- end -}}
+
+{{- /* Seconds from SIGTERM until the kubelet kills. */ -}}
+{{- define "proxy.terminationGracePeriod" -}}
+{{- $delay := dig "shutdown" "delay" 5 .Values.config -}}
+{{- $drain := dig "shutdown" "drain" 25 .Values.config -}}
+{{- ceil (addf $delay $drain .Values.terminationMargin) | int -}}
+{{- end -}}
+
+{{- define "proxy.podSecurity" -}}
+runAsNonRoot: true
+{{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- with index $.Values.podSecurity $key }}
+{{ $key }}: {{ int . }}
+{{- end }}
+{{- end }}
+{{- if .Values.podSecurity.fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "proxy.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "proxy.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- include "proxy.podSecurity" . | nindent 2 }}
+{{- end -}}
+
+{{- define "proxy.container" -}}
+image: {{ include "proxy.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- include "proxy.containerSecurity" . | nindent 2 }}
+{{- end -}}
