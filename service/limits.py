@@ -2,8 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -122,6 +121,21 @@ class _State:
         self.users = _Users()
 
 
+class Stay:
+    """One admitted request: in flight for as long as its block lasts."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def __enter__(self) -> None:
+        self._state.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._state.in_flight -= 1
+
+
 class Limits:
     """The limits of all callers, counted by this replica alone.
 
@@ -142,9 +156,11 @@ class Limits:
         self._states = {name: self._states.get(name) or _State() for name in limits}
         self._limits = limits
 
-    @contextmanager
-    def admit(self, caller: CallerName) -> Iterator[None]:
-        """Count one request of the caller while it lasts; raises ``RateLimited``."""
+    def admit(self, caller: CallerName) -> "Stay":
+        """Count one request of the caller; it is in flight until the end of the block that it is.
+
+        Raises ``RateLimited``.
+        """
         state, limits = self._of(caller)
         if limits.in_flight and state.in_flight >= limits.in_flight:
             raise RateLimited(
@@ -153,11 +169,7 @@ class Limits:
                 retry_after=IN_FLIGHT_RETRY,
             )
         self._take(state, limits)
-        state.in_flight += 1
-        try:
-            yield
-        finally:
-            state.in_flight -= 1
+        return Stay(state)
 
     def _of(self, caller: CallerName) -> tuple[_State, CallerLimits]:
         # A caller that a reload has just removed has no limits left, and no grants either.

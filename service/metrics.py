@@ -5,7 +5,6 @@ rows of ``METRICS`` are also the README's table (a test compares them).
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -123,18 +122,24 @@ class Metrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Count; never raises."""
-        with suppress(Exception):
+        try:
             self._child(name, labels).inc(by)
+        except Exception:  # noqa: BLE001  # what observes never fails what it observes
+            return
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Put a measurement into a histogram; never raises."""
-        with suppress(Exception):
+        try:
             self._child(name, labels).observe(seconds)
+        except Exception:  # noqa: BLE001  # likewise
+            return
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge; never raises."""
-        with suppress(Exception):
+        try:
             self._child(name, labels).set(value)
+        except Exception:  # noqa: BLE001  # likewise
+            return
 
     def read(self, name: str, value: Callable[[], float], *labels: str) -> None:
         """Have a gauge ask ``value`` at each exposition, which happens off the event loop."""

@@ -55,11 +55,20 @@ class Decision:
 Placed = Sequence[tuple[int, Grant]]
 """Grants with their places in the file."""
 
+Question = tuple[CallerName, str, str, tuple[Field, ...] | None, bool]
+"""Caller, site, provider, what was asked, and whether the user was proved to be there."""
+
+MOST_DECISIONS: Final = 4096
+"""Decisions that one policy remembers."""
+
 
 class Policy:
-    """The compiled rows of ``callers``; raises ``PolicyFault`` where identities are ambiguous."""
+    """The compiled rows of ``callers``; raises ``PolicyFault`` where identities are ambiguous.
 
-    __slots__ = ("_candidates", "_exact", "_grants", "_patterns", "callers")
+    It never changes: new rules are a new policy, which remembers nothing of the old one.
+    """
+
+    __slots__ = ("_candidates", "_decided", "_exact", "_grants", "_patterns", "callers")
 
     def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
         rows = tuple(rules)
@@ -68,6 +77,7 @@ class Policy:
         self.callers: Final[Mapping[CallerName, CallerRules]] = {row.name: row for row in rows}
         self._grants: Final = {row.name: _by_site(row.grants) for row in rows}
         self._candidates: Final = {row.name: _by_site(row.candidate_grants) for row in rows}
+        self._decided: Final[dict[Question, Decision]] = {}
         self._exact: Final[dict[Identity, CallerName]] = {}
         self._patterns: Final[dict[str, list[tuple[Pattern[str], CallerName]]]] = defaultdict(list)
         for row in rows:
@@ -127,6 +137,16 @@ class Policy:
         """Whether some grant of the caller names the site."""
         return site in self.sites_of(caller)
 
+    def decision(self, question: Question) -> Decision:
+        """Return what ``decide`` says; it says the same of the same question for ever."""
+        decision = self._decided.get(question)
+        if decision is None:
+            decision = _decision(self, *question)
+            if len(self._decided) >= MOST_DECISIONS:  # callers may make up sites
+                self._decided.clear()
+            self._decided[question] = decision
+        return decision
+
     def at(self, caller: CallerName, site: str) -> tuple[Placed, Placed]:
         """Return the grants and the candidate grants of the caller at that site."""
         name = SiteName(site)
@@ -156,6 +176,18 @@ def decide(
     ``provider`` is canonical; ``fields`` is what was asked, all of which must be granted, or
     ``None`` for everything that is. A grant that needs proof of the user counts only with it.
     """
+    asked = None if fields is None else tuple(fields)
+    return policy.decision((caller, site, provider, asked, has_user_proof))
+
+
+def _decision(
+    policy: Policy,
+    caller: CallerName,
+    site: str,
+    provider: str,
+    asked: tuple[Field, ...] | None,
+    has_user_proof: bool,  # noqa: FBT001  # the last part of a question
+) -> Decision:
     rules = policy.callers.get(caller)
     if rules is None:
         return Decision(missing=Missing.SITE, reason="unknown-caller")
@@ -165,7 +197,7 @@ def decide(
         _weigh,
         caller=caller,
         provider=provider,
-        asked=None if fields is None else tuple(fields),
+        asked=asked,
         has_user_proof=has_user_proof,
     )
     grants, candidates = policy.at(caller, site)

@@ -205,8 +205,8 @@ def _where(reply: Reply) -> str | None:
 
 
 def _fields(document: Mapping[str, Any]) -> Mapping[str, Secret[str]]:
-    texts = ((name, _text(document, name)) for name in WANTED)
-    return {name: Secret(text) for name, text in texts if text}
+    here = [name for name in WANTED if name in document]
+    return {name: Secret(text) for name in here if (text := _text(document, name))}
 
 
 def _text(document: Mapping[str, Any], name: str) -> str | None:

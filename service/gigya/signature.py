@@ -4,6 +4,7 @@ Source: facts.md §3b (requests) and §4 (UID and provider UID), official SDKs.
 """
 
 import base64
+import binascii
 import hmac
 import re
 from collections.abc import Callable, Mapping
@@ -31,11 +32,11 @@ def octets_of(text: str) -> bytes:
     Raises ``NotBase64``, which holds nothing of the text.
     """
     try:
-        octets = base64.b64decode(text, validate=True)
+        octets = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         octets = b""
     # Encoding again refuses what decoders forgive: spare bits that are set, line ends.
-    if base64.b64encode(octets).decode("ascii") != text:
+    if binascii.b2a_base64(octets, newline=False).decode("ascii") != text:
         raise NotBase64("not base64")
     return octets
 
@@ -65,7 +66,7 @@ def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
     Names are sorted by code point, which is also the order of their UTF-8 octets.
     """
     query = "%26".join(
-        f"{_encoded(name)}%3D{_twice_encoded(params[name])}" for name in sorted(params)
+        [f"{_encoded(name)}%3D{_twice_encoded(params[name])}" for name in sorted(params)]
     )
     return f"{method.upper()}&{_encoded_target(url)}&{query}"
 
@@ -77,7 +78,7 @@ def _encoded(text: str) -> str:
 
 def _twice_encoded(value: str) -> str:
     # Once as a value, once with the whole query; the second time only the percent signs change.
-    return _encoded(value).replace("%", "%25")
+    return value if _UNRESERVED.fullmatch(value) else quote(value, safe="").replace("%", "%25")
 
 
 @lru_cache(maxsize=256)  # a process has a few URLs, and each request signs one of them

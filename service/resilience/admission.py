@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Final
 
 from service.deadline import Deadline
@@ -44,17 +44,25 @@ class Admission:
         """How many calls wait for a slot."""
         return len(self._waiting)
 
-    @asynccontextmanager
-    async def slot(self, uid: Uid, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold a slot for one call. Raises ``Overloaded``."""
+    def slot(self, uid: Uid, deadline: Deadline) -> "Slot":
+        """Return the slot of one call, held while its block lasts."""
+        return Slot(self, uid, deadline)
+
+    async def take(self, uid: Uid, deadline: Deadline) -> None:
+        """Take a slot, waiting for it if need be. Raises ``Overloaded``."""
         if self._has_room(uid):
             self._take(uid)
         else:
             await self._wait(uid, deadline)
-        try:
-            yield
-        finally:
-            self._give_back(uid)
+
+    def give_back(self, uid: Uid) -> None:
+        """Give a slot back, to whoever waits for it."""
+        self.in_flight -= 1
+        self._of_uid[uid] -= 1
+        if not self._of_uid[uid]:
+            del self._of_uid[uid]
+        if self._waiting:
+            self._admit_next()
 
     def _has_room(self, uid: Uid) -> bool:
         return self.in_flight < self._concurrency and self._of_uid[uid] < self._per_uid
@@ -83,16 +91,9 @@ class Admission:
     def _leave(self, place: tuple[Uid, asyncio.Future[None]]) -> None:
         uid, turn = place
         if turn.done():  # it was given a slot in the same moment
-            self._give_back(uid)
+            self.give_back(uid)
         else:
             self._waiting.remove(place)
-
-    def _give_back(self, uid: Uid) -> None:
-        self.in_flight -= 1
-        self._of_uid[uid] -= 1
-        if not self._of_uid[uid]:
-            del self._of_uid[uid]
-        self._admit_next()
 
     def _admit_next(self) -> None:
         for place in self._waiting:
@@ -102,3 +103,22 @@ class Admission:
                 self._take(uid)
                 turn.set_result(None)
                 return
+
+
+class Slot:
+    """A slot for one call; entering it may wait."""
+
+    __slots__ = ("_admission", "_deadline", "_uid")
+
+    def __init__(self, admission: Admission, uid: Uid, deadline: Deadline) -> None:
+        self._admission = admission
+        self._uid = uid
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        await self._admission.take(self._uid, self._deadline)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._admission.give_back(self._uid)

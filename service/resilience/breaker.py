@@ -1,10 +1,10 @@
 """When to leave a site of Gigya's alone for a while, instead of asking it again."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from service.errors import (
@@ -88,23 +88,27 @@ class Breaker:
             wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
             raise self._why(REFUSALS[self._why], reason="breaker-open", retry_after=wait)
 
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Let the call in the block through and note its fate.
+    def guard(self) -> "Guard":
+        """Return what lets the call in its block through and notes its fate.
 
-        Raises what the last calls met, with the seconds to wait, instead of letting it through.
+        Entering it raises what the last calls met, with the seconds to wait, instead.
         """
-        probes, began = self._admit(), self._monotonic()
-        try:
-            yield
-        except ServiceError as error:
-            self._failed(error, probes=probes)
-            raise
-        except BaseException:
-            self._given_up(self._monotonic() - began, probes=probes)
-            raise
-        else:
+        return Guard(self)
+
+    def began(self) -> tuple[float, bool]:
+        """Let a call through; return when that was, and whether it probes."""
+        probes = self._admit()
+        return self._monotonic(), probes
+
+    def ended(self, error: BaseException | None, begun: tuple[float, bool]) -> None:
+        """Note the fate of a call that was let through."""
+        at, probes = begun
+        if error is None:
             self._succeeded()
+        elif isinstance(error, ServiceError):
+            self._failed(error, probes=probes)
+        else:
+            self._given_up(self._monotonic() - at, probes=probes)
 
     def _admit(self) -> bool:
         self.check()
@@ -147,6 +151,23 @@ class Breaker:
     def _is_full(self, now: float) -> bool:
         full = len(self._failed_at) == self._limits.failures
         return full and now - self._failed_at[0] <= self._limits.window
+
+
+class Guard:
+    """One call that a breaker watches."""
+
+    __slots__ = ("_begun", "_breaker")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def __enter__(self) -> None:
+        self._begun = self._breaker.began()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._breaker.ended(error, self._begun)
 
 
 def is_outage(error: ServiceError) -> bool:
