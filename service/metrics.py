@@ -4,6 +4,7 @@ No label holds a UID, a path or an error's text; callers appear by their configu
 rows of ``METRICS`` are also the README's table (a test compares them).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -115,6 +117,8 @@ class Metrics:
     """The registry of one process, and what is counted in it."""
 
     def __init__(self, rows: tuple[Row, ...] = METRICS) -> None:
+        # Else each counter has a second series that says its birthday.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._registry = CollectorRegistry()
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
@@ -142,8 +146,18 @@ class Metrics:
             return
 
     def read(self, name: str, value: Callable[[], float], *labels: str) -> None:
-        """Have a gauge ask ``value`` at each exposition, which happens off the event loop."""
-        self._child(name, labels).set_function(value)
+        """Have a gauge ask ``value`` at each exposition, which happens off the event loop.
+
+        Where ``value`` raises, the gauge is not a number; the others are what they are.
+        """
+
+        def read() -> float:
+            try:
+                return value()
+            except Exception:  # noqa: BLE001  # likewise
+                return math.nan
+
+        self._child(name, labels).set_function(read)
 
     def forget(self, name: str) -> None:
         """Drop all series of a metric, before it says something new."""
