@@ -61,7 +61,7 @@ class TestReadiness:
         await asyncio.sleep(1)
 
         life.drain()
-        assert [False] == [is_so for name, is_so in life.readiness().items() if "drain" in name]
+        assert [False] == [is_so for name, is_so in life.readiness().items() if "new requests" in name]
         assert not life.is_closing
         life.refuse()
         assert life.is_closing

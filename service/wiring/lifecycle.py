@@ -79,7 +79,7 @@ class Lifecycle:
         return {
             "listening": self._is_up,
             "keys fetched or late": self._is_warm,
-            "not draining": not self._is_draining,
+            "taking new requests": not self._is_draining,
         }
 
     def _ended(self, task: asyncio.Task[None]) -> None:
