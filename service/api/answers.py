@@ -5,22 +5,35 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from starlette.responses import Response
+from starlette.types import Send
 
 from service.broker import Release
 from service.model import TokenRequest
 from service.secret import Secret
 
-_HEADERS: Final = {"cache-control": "no-store"}
+_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-type", b"application/json"),
+)
 
 
-class JsonAnswer(Response):
-    """JSON in UTF-8 that nothing between us and the caller may keep."""
+class JsonAnswer:
+    """A 200 of JSON in UTF-8 that nothing between us and the caller may keep."""
 
-    media_type = "application/json"
+    __slots__ = ("body",)
 
     def __init__(self, content: Any) -> None:
-        super().__init__(orjson.dumps(content), headers=_HEADERS)
+        self.body = orjson.dumps(content)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What stands above the body."""
+        return [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
+
+    async def send(self, send: Send) -> None:
+        """Answer."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:

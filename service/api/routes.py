@@ -1,11 +1,8 @@
 """The endpoints, each of which tells the whole story of its request."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.answers import JsonAnswer, release_answer
@@ -24,7 +21,7 @@ ANSWERED: Final = "answered"
 """The outcome of a request that asks for no token and gets its answer."""
 
 Identify = Callable[[Scope, Deadline], Awaitable[Caller]]
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]
 
 
 class Describes(Protocol):
@@ -62,30 +59,28 @@ class Api:
         self._body_timeout = body_timeout
 
     def app(self) -> ASGIApp:
-        """Return the router over the table of routes."""
-        table: dict[str, dict[str, Endpoint]] = {
-            "/v1/provider-tokens": {"POST": self.provider_tokens},
-            "/v1/providers": {"GET": self.providers},
-            "/v1/grants": {"GET": self.grants},
-            "/openapi.json": {"GET": self.openapi},
-        }
-        routes = [Route(path, _Methods(path, methods)) for path, methods in table.items()]
-        return Router(routes, redirect_slashes=False, default=_not_found)
+        """Return the application over the table of routes."""
+        return Routes(
+            {
+                "/v1/provider-tokens": {"POST": self.provider_tokens},
+                "/v1/providers": {"GET": self.providers},
+                "/v1/grants": {"GET": self.grants},
+                "/openapi.json": {"GET": self.openapi},
+            }
+        )
 
-    async def provider_tokens(self, request: Request) -> Response:
+    async def provider_tokens(self, scope: Scope, receive: Receive) -> JsonAnswer:
         """Release provider tokens: who, how much, what; then record; only then reveal."""
-        entry = _entry(request)
-        deadline = entry.deadline = self._deadline_of(request)
-        caller = entry.caller = await self._identify(request.scope, deadline)
+        entry: Entry = scope[ENTRY]
+        deadline = entry.deadline = self._deadline_of(scope)
+        caller = entry.caller = await self._identify(scope, deadline)
         with self._limits.admit(caller.name):
-            content_types = request.headers.getlist("content-type")
+            content_types = _content_types(scope)
             require_json(content_types)
             body = await read_body(
-                request.scope,
-                request.receive,
-                seconds=min(self._body_timeout, deadline.remaining()),
+                scope, receive, seconds=min(self._body_timeout, deadline.remaining())
             )
-            require_good_timeout(request.scope)  # a mistake like those in the body
+            require_good_timeout(scope)  # a mistake like those in the body
             asked = parse(content_types, body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
@@ -97,58 +92,58 @@ class Api:
             await entry.commit()
         return release_answer(release, asked, entry.audit_id)
 
-    async def providers(self, request: Request) -> Response:
+    async def providers(self, scope: Scope, _: Receive) -> JsonAnswer:
         """Show the mapping table."""
-        await self._admit(request)
-        return self._answer(request, self._describes.providers())
+        await self._admit(scope)
+        return _answer(scope, self._describes.providers())
 
-    async def grants(self, request: Request) -> Response:
+    async def grants(self, scope: Scope, _: Receive) -> JsonAnswer:
         """Show the asking caller what it may ask for."""
-        caller = await self._admit(request)
-        return self._answer(request, self._describes.grants(caller))
+        caller = await self._admit(scope)
+        return _answer(scope, self._describes.grants(caller))
 
-    async def openapi(self, request: Request) -> Response:
+    async def openapi(self, scope: Scope, _: Receive) -> JsonAnswer:
         """Show the contract; it needs no caller."""
-        return self._answer(request, self._openapi)
+        return _answer(scope, self._openapi)
 
-    async def _admit(self, request: Request) -> Caller:
-        deadline = self._deadline_of(request)
-        caller = _entry(request).caller = await self._identify(request.scope, deadline)
+    async def _admit(self, scope: Scope) -> Caller:
+        caller = await self._identify(scope, self._deadline_of(scope))
+        entry: Entry = scope[ENTRY]
+        entry.caller = caller
         with self._limits.admit(caller.name):
             return caller
 
-    def _deadline_of(self, request: Request) -> Deadline:
-        return early_deadline_of(request.scope, seconds=self._deadline, clock=self._clock)
-
-    def _answer(self, request: Request, content: Any) -> Response:
-        _entry(request).outcome = ANSWERED
-        return JsonAnswer(content)
+    def _deadline_of(self, scope: Scope) -> Deadline:
+        return early_deadline_of(scope, seconds=self._deadline, clock=self._clock)
 
 
-class _Methods:
-    """One path and what may be done there."""
+class Routes:
+    """The application over a table: path -> method -> endpoint; a path is exactly itself."""
 
-    def __init__(self, path: str, endpoints: Mapping[str, Endpoint]) -> None:
-        self._path = path
-        self._endpoints = endpoints
+    def __init__(self, table: Mapping[str, Mapping[str, Endpoint]]) -> None:
+        self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        _entry(request).route = self._path
-        endpoint = self._endpoints.get(request.method)
+        """Answer one request; raises ``NotFound`` and ``MethodNotAllowed``."""
+        path = scope["path"]
+        endpoints = self._table.get(path)
+        if endpoints is None:
+            raise NotFound("There is no such route. GET /openapi.json describes those there are.")
+        entry: Entry = scope[ENTRY]
+        entry.route = path
+        endpoint = endpoints.get(scope["method"])
         if endpoint is None:
-            allow: Sequence[str] = sorted(self._endpoints)
-            raise MethodNotAllowed(
-                f"This route answers {' and '.join(allow)} only.", allow=tuple(allow)
-            )
-        response = await endpoint(request)
-        await response(scope, receive, send)
+            allow = tuple(sorted(endpoints))
+            raise MethodNotAllowed(f"This route answers {' and '.join(allow)} only.", allow=allow)
+        answer = await endpoint(scope, receive)
+        await answer.send(send)
 
 
-def _entry(request: Request) -> Entry:
-    entry: Entry = request.scope[ENTRY]
-    return entry
+def _answer(scope: Scope, content: Any) -> JsonAnswer:
+    entry: Entry = scope[ENTRY]
+    entry.outcome = ANSWERED
+    return JsonAnswer(content)
 
 
-async def _not_found(*_: object) -> None:
-    raise NotFound("There is no such route. GET /openapi.json describes those there are.")
+def _content_types(scope: Scope) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"]

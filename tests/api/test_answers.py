@@ -107,7 +107,7 @@ class TestReleaseAnswer:
 
     def test_nobody_between_may_keep_it(self) -> None:
         """The answer says that it must not be stored."""
-        assert "no-store" == JsonAnswer({}).headers["cache-control"]
+        assert b"no-store" == dict(JsonAnswer({}).headers)[b"cache-control"]
 
     @pytest.mark.parametrize("context", [None, False, 0, "", [], {}, {"a": None}], ids=repr)
     def test_an_empty_context_is_handed_back(self, context: Any) -> None:
