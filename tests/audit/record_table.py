@@ -6,7 +6,16 @@ from importlib.resources import files
 from typing import Any, Final
 
 SCHEMA: Final = json.loads((files("service.audit") / "record.schema.json").read_text("utf-8"))
-KINDS: Final = ("open", "checkpoint", "gap", "rotate", "close", "release-withdrawn", "aggregate")
+KINDS: Final = (
+    "open",
+    "checkpoint",
+    "gap",
+    "rotate",
+    "close",
+    "release-withdrawn",
+    "tls-refused",
+    "aggregate",
+)
 ALL: Final = {"seq", "chain", "kind", "time", "hash"}
 
 
