@@ -264,6 +264,7 @@ class TestSpoiled:
         site = made.settings["sites"]["shop"]
         del site["data_center"]
         site["simulator"] = {"url": "http://127.0.0.1:9321"}
+        made.simulator = build(made.gigya.world, clock=made.time.wall)  # strict, as Gigya is
 
         reason = HTTP[way]
         assert ((502, reason) if reason else (200, "granted")) == await outcome(made)
