@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -106,13 +107,10 @@ LONGEST: Final = 60
 """Characters of a default that stands in the table."""
 
 
-def render(
-    values: Mapping[str, Any], *, name: str = NAME, namespace: str = NAME
-) -> dict[str, str]:
+def render(values: Mapping[str, Any], *, name: str = NAME, namespace: str = NAME) -> dict[str, str]:
     """Return what Helm makes of ``values``, by template; needs helm-python-sdk."""
-    import helm_python  # noqa: PLC0415  # only where something is rendered
-
-    with helm_python.Chart.load(str(CHART)) as chart:
+    helm: Any = import_module("helm_python")  # only where something is rendered
+    with helm.Chart.load(str(CHART)) as chart:
         chart.validate_schema(dict(values))
         rendered: dict[str, str] = chart.render(dict(values), name=name, namespace=namespace)
     return rendered
@@ -135,7 +133,12 @@ def write() -> None:
     MANIFESTS.write_text(manifests(), "utf-8")
 
 
-COMMANDS: Final = {"write": write, "table": lambda: print(table())}  # noqa: T201  # it prints
+def show() -> None:
+    """Print the table of values."""
+    print(table())
+
+
+COMMANDS: Final = {"write": write, "table": show}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]]()

@@ -66,7 +66,11 @@ def main(application: Path, root: Path) -> None:
     taken = [copy(python, root), copy(library, root), copy(application, root)]
     taken.append(library / "asyncio/__init__.py")
     tidy(root / application.relative_to("/") / "bin", python)
-    binaries = [python, *(root / library.relative_to("/")).rglob("*.so"), *application.rglob("*.so*")]
+    binaries = [
+        python,
+        *(root / library.relative_to("/")).rglob("*.so"),
+        *application.rglob("*.so*"),
+    ]
     taken += [copy(each, root) for each in sorted(closure(binaries))]
     taken += [copy(Path(each), root) for each in DATA]
     for name, text in FILES.items():
@@ -102,7 +106,7 @@ def copy(path: Path, root: Path) -> Path:
 def closure(binaries: Iterable[Path]) -> Iterator[Path]:
     """Yield every shared library that ``binaries`` load, the loader included."""
     listing = subprocess.run(
-        ["ldd", *map(str, binaries)],  # noqa: S607  # the base's own
+        ["ldd", *map(str, binaries)],
         check=False,  # what is no dynamic executable is said, and is not needed
         capture_output=True,
         text=True,
@@ -125,7 +129,7 @@ def tell_packages(taken: Iterable[Path], directory: Path) -> None:
 
 def run(*command: str) -> str:
     """Return the output of a command of the base, whatever its status."""
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout  # noqa: S603  # fixed
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
