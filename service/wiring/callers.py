@@ -21,7 +21,7 @@ from service.deadline import Deadline
 from service.outbound import Outbound, OutboundError
 from service.settings import authentication as rows
 from service.settings.schema import Settings
-from service.watch import Change, ignore
+from service.watch import Change, FileFault, ignore
 from service.wiring.trust import Trust, trust
 from service.wiring.world import Peer, World
 
@@ -119,7 +119,7 @@ def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KeySet
 
 def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
     if row.keys.file is not None:
-        return from_file(partial(world.read, Path(row.keys.file)))
+        return from_file(partial(_read, row.keys.file, world))
     fetch = _fetch(row, wired, world)
     token = None if row.token_file is None else _token_reader(row.token_file, world)
     if row.keys.jwks_uri is not None:
@@ -163,12 +163,20 @@ OWN_TOKEN: Final = re.compile(rb"[!-~]{1,16384}")
 
 def _token_reader(file: str, world: World) -> ReadToken:
     def read() -> str:
-        octets = world.read(Path(file)).strip()
+        octets = _read(file, world).strip()
         if OWN_TOKEN.fullmatch(octets) is None:
             raise OSError("the file holds no token")
         return octets.decode("ascii")
 
     return read
+
+
+def _read(file: str, world: World) -> bytes:
+    """Return what is in a file; raises ``OSError`` for whatever is wrong with it."""
+    try:
+        return world.read(Path(file))
+    except FileFault as fault:
+        raise OSError(str(fault)) from None
 
 
 def _fetch(row: rows.Jwt | rows.TokenReview, wired: Wired, world: World) -> Fetch:

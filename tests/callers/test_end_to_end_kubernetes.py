@@ -8,10 +8,12 @@ from typing import Any, Final
 import pytest
 
 from service.callers.refusals import Refusal, Unavailable
+from service.watch import FileFault
 from tests.callers import issuer
 from tests.callers.composed import JWT, REVIEW, composed, present
 from tests.callers.house import (
     CLUSTER,
+    KEYS,
     REPLIES,
     REVIEWS,
     Net,
@@ -28,6 +30,7 @@ VECTORS: Final[dict[str, Any]] = json.loads(
 )
 ISSUER: Final = VECTORS["discovery"]["issuer"]
 TOKENS: Final = VECTORS["tokens"]
+NO_KEYS: Final = Unavailable.KEYS_UNAVAILABLE
 BEGIN: Final = TOKENS["ok"]["claims"]["nbf"]
 REAL_REVIEWS: Final = f"{ISSUER}/apis/authentication.k8s.io/v1/tokenreviews"
 REAL_JWT: Final = JWT | {"issuer": ISSUER, "algorithms": ["RS256"], "max_token_life": 3600}
@@ -225,6 +228,48 @@ class TestOwnToken:
 
         assert (503, Unavailable.OWN_TOKEN_UNREADABLE) == (response.status_code, reason)
         assert [] == net.asked
+
+
+class Huge(House):
+    """A house in which some files are far too large, as one that was mounted by mistake."""
+
+    huge: frozenset[str] = frozenset()
+
+    def read(self, path: Path) -> bytes:
+        """Read as the world does."""
+        if str(path) in self.huge:
+            raise FileFault("a file is too large")
+        return super().read(path)
+
+
+class TestHugeFiles:
+    @pytest.mark.parametrize(
+        ("way", "file", "reason"),
+        [
+            (JWT | {"keys": {"file": "/cluster/keys.json"}}, "/cluster/keys.json", NO_KEYS),
+            (JWT | {"token_file": "/cluster/token"}, "/cluster/token", NO_KEYS),
+            (
+                REVIEW | {"name": "cluster", "issuer": CLUSTER},
+                "/cluster/token",
+                Unavailable.OWN_TOKEN_UNREADABLE,
+            ),
+        ],
+        ids=["keys", "token for keys", "token for reviews"],
+    )
+    async def test_are_unreadable(
+        self, tmp_path: Path, way: dict[str, Any], file: str, reason: Unavailable
+    ) -> None:
+        """They are like any file that cannot be read: 503, not a fault of the service."""
+        house = Huge(tmp_path)
+        callers = [row("crm-sync", "crm/sync-worker")]
+        composed(tmp_path, house=house, authentication=[way], callers=callers)
+        house.files["/cluster/keys.json"] = KEYS
+        async with house.open() as visitor:
+            house.huge = frozenset({file})
+            house.time.now += 11
+            response = await present(visitor.application, bearer(token(account_claims(), kid="x")))
+
+        assert (503, reason) == (response.status_code, house.records()[0]["reason"])
 
 
 class TestEd25519:

@@ -1,5 +1,7 @@
 """Bad credentials at the composed service: one answer, byte for byte, and the truth on record."""
 
+import asyncio
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +12,15 @@ from service.callers.credentials import Presented
 from tests.callers import issuer
 from tests.callers.bad import BAD, SYNC_WORKER
 from tests.callers.certificates import certificate
-from tests.callers.composed import composed, present
-from tests.callers.house import REVIEWED, STATIC_TOKEN, account_claims, bearer, oidc_claims
+from tests.callers.composed import FREE, composed, present, rows, serving
+from tests.callers.house import (
+    DIRECTORY,
+    REVIEWED,
+    STATIC_TOKEN,
+    account_claims,
+    bearer,
+    oidc_claims,
+)
 from tests.callers.issuer import token
 
 GOOD: Final[dict[str, tuple[Presented, str]]] = {
@@ -90,3 +99,43 @@ class TestUnknownIdentity:
 
         assert 401 == response.status_code
         assert expected == house.records()[0]["identity"]
+
+
+BY_HEADER: Final = {
+    name: shown.authorization
+    for name, (shown, _) in BAD.items()
+    if shown.certificate is None and not set(b"\r\n\0") & set(b"".join(shown.authorization))
+}
+"""What can be sent as a header at all."""
+
+
+async def over_the_wire(port: int, headers: tuple[bytes, ...]) -> bytes:
+    """Send Authorization headers as they are; return the whole answer but for its own marks."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = b"".join(b"Authorization: %s\r\n" % header for header in headers)
+    start = b"POST /v1/provider-tokens HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n"
+    body = b'{"uid": "u", "provider": "facebook"}'
+    more = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    writer.write(start + lines + more + body)
+    received = await reader.read()
+    writer.close()
+    [audit_id] = re.findall(rb"audit-id: ([0-9a-f]{32})\r\n", received)
+    return re.sub(rb"date: [^\r]+", b"date: D", received).replace(audit_id, b"ID")
+
+
+class TestOverTheWire:
+    async def test_all_get_one_answer(self, tmp_path: Path) -> None:
+        """On a real socket, too, every octet of the 401s is the same."""
+        house = composed(tmp_path)
+        by_token = [row for row in house.settings["authentication"] if row["name"] != "mesh"]
+        house.settings["authentication"] = by_token
+        house.settings["callers"] = rows({i: n for i, n in DIRECTORY.items() if i.via != "mesh"})
+        house.settings["listeners"] = {"api": {**FREE}, "management": {**FREE}}
+        async with serving(house) as running:
+            answers = {await over_the_wire(running.port, h) for h in BY_HEADER.values()}
+        reasons = [record["reason"] for record in house.records()]
+
+        assert len(BY_HEADER) > 90
+        assert 1 == len(answers)
+        assert answers.pop().startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+        assert [str(BAD[name][1]) for name in BY_HEADER] == reasons
