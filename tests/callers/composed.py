@@ -227,8 +227,8 @@ def lines(house: House, kind: str) -> list[dict[str, Any]]:
 
 
 def counted(house: House, metric: str) -> dict[str, float]:
-    """Return a metric's series, by their labels as exposed."""
+    """Return a metric's series that are not 0, by their labels as exposed."""
     name = f"credential_proxy_{metric}"
     rows = house.metrics.exposition().decode().splitlines()
     found = (row.rpartition(" ") for row in rows if row.startswith((name + "{", name + " ")))
-    return {labels.removeprefix(name): float(value) for labels, _, value in found}
+    return {labels.removeprefix(name): float(value) for labels, _, value in found if float(value)}
