@@ -171,6 +171,7 @@ class Client:
     def _note(self, slot: Slot, result: Result) -> None:
         if result in _PROVES:
             self._rotation.pin(slot)
+            self._cures.proved()
             self._observers.authenticated(slot.name)
 
     async def _may_repeat(self, trouble: Trouble, run: Run, deadline: Deadline) -> bool:

@@ -81,6 +81,10 @@ class Cures:
             self._observe(cure)
         return is_cured
 
+    def proved(self) -> None:
+        """Note that Gigya has taken us: whoever met both slots at bad times speaks for nobody."""
+        self._rests.pop(Cure.OTHER_SLOT, None)
+
     def _is_open(self, cure: Cure, run: Run) -> bool:
         now, generation = self._clock.monotonic(), self._rotation.generation
         if cure in run.cures:

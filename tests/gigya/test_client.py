@@ -556,6 +556,20 @@ class TestSlots:
             await rig.call()
         assert 13 == script.sent
 
+    async def test_one_bad_moment_is_no_rest(self) -> None:
+        """A call that met both slots at bad times says nothing once another call has got through.
+
+        It tried the first before Gigya knew it, and the second when Gigya knew it no more.
+        """
+        bad, good = reply(403010), reply()
+        script = Script(bad, bad, good, bad, good)
+        rig = Rig(transport=script, previous=wrong_bearer())
+        with pytest.raises(UpstreamRejected):
+            await rig.call()
+        await rig.call()
+        await rig.call()
+        assert 5 == script.sent
+
     async def test_a_replacement_ends_the_rest(self) -> None:
         """New credentials are given both their chances at once."""
         script = Script(reply(403010))
