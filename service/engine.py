@@ -139,7 +139,7 @@ class _Aiohttp:
                 asked.method,
                 asked.url,
                 headers=asked.headers,
-                data=asked.body,
+                data=None if asked.body is None else aiohttp.BytesPayload(asked.body),
                 allow_redirects=False,
                 timeout=_timeout(asked.connect),
                 ssl=self._trust(),

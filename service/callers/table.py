@@ -35,7 +35,11 @@ async def identify(
     final. Every credential must prove an identity, and all must be the same caller's. Raises
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
-    proofs = [await _prove(methods, one, deadline) for one in _each(read(presented))]
+    credentials = read(presented)
+    if credentials.bearer is None or credentials.certificate is None:
+        proof = await _prove(methods, credentials, deadline)
+        return _merge(_caller(proof, policy), [proof])
+    proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]
     named = {_caller(proof, policy) for proof in proofs}
     if len(named) > 1:
         raise Unauthenticated(Refusal.CALLERS_DIFFER)
@@ -43,12 +47,8 @@ async def identify(
 
 
 def _each(credentials: Credentials) -> list[Credentials]:
-    each = []
-    if credentials.bearer is not None:
-        each.append(Credentials(bearer=credentials.bearer))
-    if credentials.certificate is not None:
-        each.append(Credentials(certificate=credentials.certificate))
-    return each
+    bearer, certificate = credentials.bearer, credentials.certificate
+    return [Credentials(bearer=bearer), Credentials(certificate=certificate)]
 
 
 async def _prove(methods: Sequence[Method], credentials: Credentials, deadline: Deadline) -> Proof:
@@ -73,12 +73,12 @@ def _caller(proof: Proof, policy: Directory) -> CallerName:
 
 
 def _merge(name: CallerName, proofs: Sequence[Proof]) -> Caller:
+    namespaces = [proof.namespace for proof in proofs if proof.namespace]
+    pods = [proof.pod for proof in proofs if proof.pod]
     return Caller(
         name=name,
         identity=proofs[0].identity,
-        namespace=next((proof.namespace for proof in proofs if proof.namespace), None),
-        pod=next((proof.pod for proof in proofs if proof.pod), None),
-        credential_expires_at=min(
-            (proof.expires_at for proof in proofs if proof.expires_at), default=None
-        ),
+        namespace=namespaces[0] if namespaces else None,
+        pod=pods[0] if pods else None,
+        credential_expires_at=min([p.expires_at for p in proofs if p.expires_at], default=None),
     )

@@ -17,7 +17,6 @@ from urllib.parse import quote, urlsplit
 from service.model import Uid, UidSignature
 from service.secret import Secret
 
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -66,19 +65,27 @@ def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
     Names are sorted by code point, which is also the order of their UTF-8 octets.
     """
     query = "%26".join(
-        [f"{_encoded(name)}%3D{_twice_encoded(params[name])}" for name in sorted(params)]
+        # Values once for themselves and once with the query: only the percent signs change.
+        [
+            f"{encoded(name)}%3D{encoded(params[name]).replace('%', '%25')}"
+            for name in sorted(params)
+        ]
     )
     return f"{method.upper()}&{_encoded_target(url)}&{query}"
 
 
-def _encoded(text: str) -> str:
-    """Percent-encode what RFC 3986 does not leave unreserved."""
-    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
+def encoded(text: str) -> str:
+    """Percent-encode what RFC 3986 does not leave unreserved.
+
+    Most texts have nothing to encode: asking first is a fifth of the cost, a table half of it.
+    """
+    if _is_unreserved(text):
+        return text
+    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="")
 
 
-def _twice_encoded(value: str) -> str:
-    # Once as a value, once with the whole query; the second time only the percent signs change.
-    return value if _UNRESERVED.fullmatch(value) else quote(value, safe="").replace("%", "%25")
+_is_unreserved: Final = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
+_ESCAPES: Final = {code: f"%{code:02X}" for code in range(128) if not _is_unreserved(chr(code))}
 
 
 @lru_cache(maxsize=256)  # a process has a few URLs, and each request signs one of them
@@ -88,7 +95,7 @@ def _encoded_target(url: str) -> str:
     named = f"[{host}]" if ":" in host else host
     is_default = parts.port is None or parts.port == _DEFAULT_PORTS.get(scheme)
     port = "" if is_default else f":{parts.port}"
-    return _encoded(f"{scheme}://{named}{port}{parts.path}")
+    return encoded(f"{scheme}://{named}{port}{parts.path}")
 
 
 class BaseString(StrEnum):
