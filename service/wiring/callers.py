@@ -206,8 +206,3 @@ _MAKERS: Final[Mapping[type, Callable[[Any, Wired, World, Observe], Method]]] = 
     rows.MutualTls: _mutual_tls,
 }
 """Row of the configuration -> method."""
-
-
-def methods_of(wired: Wired) -> Sequence[Method]:
-    """Return the methods."""
-    return tuple(wired.methods)
