@@ -23,6 +23,9 @@ SLICE: Final = 16384
 UNWANTED: Final = 1 << 20
 """Octets of a body taken and dropped after the answer, so that the peer gets to read it."""
 
+FIRST_WORD: Final = 1.0
+"""Seconds that a new connection has for its first request once the process is to end."""
+
 OFFER: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of an offer to switch protocols; ``Connection`` names the two others."""
 
@@ -76,10 +79,19 @@ class Connection(Parting):
             self._take(data[start : start + SLICE])
 
     def shutdown(self) -> None:
-        """Close now if nothing has begun, else after the answer to it."""
+        """Close now if nothing has begun, else after the answer to it.
+
+        Whoever has just connected is about to ask, and gets ``FIRST_WORD`` seconds for it.
+        """
+        if self._begun or self._reading is not Reading.NOTHING:
+            self._end_if_idle()
+        else:
+            self.loop.call_later(FIRST_WORD, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
         if self.is_busy:
             self.cycle.keep_alive = False
-        elif self._reading is Reading.NOTHING:
+        elif self._reading is Reading.NOTHING and not self.transport.is_closing():
             self.hang_up()
 
     def on_message_begin(self) -> None:

@@ -18,6 +18,7 @@ from starlette.types import Message, Scope
 
 from service.app import Application, Parts, build
 from service.deadline import Clock
+from service.engine import Transport as Dialled
 from service.logs import Log
 from service.metrics import Metrics
 from service.settings.load import load
@@ -32,7 +33,7 @@ AUDIT_KEY: Final = b"YXVkaXQta2V5LWF1ZGl0LWtleS1hdWRpdC1rZXktMDE="
 CONFIG: Final = Path("/etc/proxy/config.yaml")
 AUDIT_FILE: Final = "audit.jsonl"
 
-Transport = Callable[[Peer], httpx.AsyncBaseTransport]
+Transport = Callable[[Peer], Dialled]
 
 
 class Time:

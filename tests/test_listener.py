@@ -463,12 +463,22 @@ class TestDrain:
             assert await draining
 
     async def test_closes_what_is_idle(self) -> None:
-        """Idle connections, and those on which nothing ever came, are closed at once."""
-        async with listening() as door, door.client() as idle, door.client() as silent:
+        """Idle connections are closed at once."""
+        async with listening() as door, door.client() as idle:
             await idle.ask()
-            await until(lambda: door.listener.connections == 2)
             assert await door.listener.drain(5)
-            assert (b"", b"") == (await idle.rest(), await silent.rest())
+            assert b"" == await idle.rest()
+
+    async def test_waits_for_the_first_word_of_who_has_just_connected(self) -> None:
+        """Its request is answered; who says nothing is not waited for long."""
+        async with listening() as door, door.client() as new, door.client() as silent:
+            await until(lambda: door.listener.connections == 2)
+            drained = asyncio.create_task(door.listener.drain(5))
+            await asyncio.sleep(0)
+            new.writer.write(GET)
+            head, _ = await new.answer()
+            assert (b"http/1.1 200 ok", True) == (head[0], b"connection: close" in head)
+            assert (True, b"") == (await drained, await silent.rest())
 
     async def test_takes_no_new_connection(self) -> None:
         """The port is closed from the beginning of the drain."""

@@ -33,8 +33,8 @@ async def count(visitor: Visitor, series: str) -> int:
 
 async def rise(visitor: Visitor, series: str, to: int) -> None:
     """Wait until a metric has risen; it tells nobody when it does."""
-    while await count(visitor, series) < to:
-        await asyncio.sleep(0)  # noqa: ASYNC110  # there is no event to wait for
+    while await count(visitor, series) < to:  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0)
 
 
 class TestManyAtOnce:
