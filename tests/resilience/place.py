@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -111,6 +112,15 @@ class Place:
         async with asyncio.timeout(PATIENCE), self._heard:
             await self._heard.wait_for(lambda: all(self.reloads[n] >= wanted[n] for n in wanted))
 
+    def audit_files(self) -> list[Path]:
+        """Return the audit's files, in no order."""
+        return sorted(self.audit.parent.glob(f"{self.audit.name}*"))
+
+    async def manage(self, path: str) -> httpx.Response:
+        """Ask the management port."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(f"http://127.0.0.1:{self.ports['management']}{path}")
+
     def client(self) -> httpx.AsyncClient:
         """Return a caller."""
         return httpx.AsyncClient(
@@ -120,12 +130,6 @@ class Place:
             timeout=PATIENCE,
             trust_env=False,
         )
-
-    async def metrics(self) -> str:
-        """Return the metrics as text."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.get(f"http://127.0.0.1:{self.ports['management']}/metrics")
-        return answer.text
 
     async def started(self) -> None:
         """Wait until it listens."""
@@ -156,6 +160,19 @@ class Place:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             self._said.put_nowait(json.loads(line))
+
+
+def is_whole(place: Place) -> bool:
+    """Whether ``audit verify`` finds the chain whole and closed."""
+    options = []
+    for number, key in enumerate(place.audit_keys):
+        file = place.mount.directory / f"audit-key-{number}"
+        file.write_bytes(key)
+        options.append(f"--key-file={file}")
+    command = [sys.executable, "-m", "service", "audit", "verify", *options]
+    command += map(str, place.audit_files())
+    ended = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  # our own
+    return ended.returncode == 0
 
 
 def new_secret() -> bytes:

@@ -11,7 +11,6 @@ import asyncio
 import dataclasses
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any, Final
 import httpx
 
 from service.simulator.knobs import Body, Knob, Seal, Wire
-from tests.resilience.place import HEALTHY, Place, Size, placed
+from tests.resilience.place import HEALTHY, Place, Size, is_whole, placed
 from tests.resilience.rotations import ROTATIONS, Rotation, authority_of_gigya
 
 WORKERS: Final = 6
@@ -163,8 +162,18 @@ async def soak(directory: Path, seconds: float) -> dict[str, Any]:
         await _busy(place, load, seen, others, until + seconds * 2 / 3)
         after = await place.size()
         status = await _ended_under_load(place, load, seen)
-    verified = _verified(place, directory)
-    return _report(seen, before, after, status=status, verified=verified)
+    report = _report(seen, before, after)
+    report |= {
+        "exit_status": status,
+        "releases_on_record": _releases(place),
+        "audit_is_whole": is_whole(place),
+    }
+    ends_well = (status, report["releases_on_record"], report["audit_is_whole"]) == (
+        0,
+        seen.answers["200 released"],
+        True,
+    )
+    return report | {"is_well": report["is_well"] and ends_well}
 
 
 async def _busy(
@@ -191,7 +200,7 @@ async def _idle(place: Place) -> None:
     lines: list[str] = []
     while not all(line in lines for line in idle):
         await asyncio.sleep(0.01)
-        lines = (await place.metrics()).splitlines()
+        lines = (await place.manage("/metrics")).text.splitlines()
 
 
 async def _ended_under_load(place: Place, load: Load, seen: Seen) -> int:
@@ -203,22 +212,12 @@ async def _ended_under_load(place: Place, load: Load, seen: Seen) -> int:
     return await place.process.wait()
 
 
-def _verified(place: Place, directory: Path) -> bool:
-    """Whether ``audit verify`` finds the chain whole and closed."""
-    files = sorted(str(file) for file in directory.glob(f"{place.audit.name}*"))
-    options = []
-    for number, key in enumerate(place.audit_keys):
-        (directory / f"key-{number}").write_bytes(key)
-        options.append(f"--key-file={directory / f'key-{number}'}")
-    command = [sys.executable, "-m", "service", "audit", "verify", *options, *files]
-    ended = subprocess.run(command, capture_output=True, check=False, text=True)  # noqa: S603  # our own
-    sys.stderr.write(ended.stdout + ended.stderr)
-    return ended.returncode == 0
+def _releases(place: Place) -> int:
+    """Count the releases in the audit: one for each token that a caller was given."""
+    return sum(file.read_bytes().count(b'"outcome":"released"') for file in place.audit_files())
 
 
-def _report(
-    seen: Seen, before: Size, after: Size, *, status: int, verified: bool
-) -> dict[str, Any]:
+def _report(seen: Seen, before: Size, after: Size) -> dict[str, Any]:
     growth = after.octets - before.octets
     return {
         "requests": seen.answers.total(),
@@ -229,15 +228,11 @@ def _report(
         "grown_by_megabytes": round(growth / (1 << 20), 2),
         "tasks": (before.tasks, after.tasks),
         "descriptors": (before.descriptors, after.descriptors),
-        "exit_status": status,
-        "audit_is_whole": verified,
         "is_well": (
             not seen.wrong
             and growth <= MOST_GROWTH
             and after.tasks <= before.tasks
             and after.descriptors <= before.descriptors + WORKERS
-            and status == 0
-            and verified
         ),
     }
 

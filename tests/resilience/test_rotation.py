@@ -18,6 +18,7 @@ async def test_no_request_fails_while_keys_are_rotated(tmp_path: Path) -> None:
     assert [] == report["wrong"]
     assert set(ROTATIONS) == set(report["rotations"])
     assert (0, True) == (report["exit_status"], report["audit_is_whole"])
+    assert report["answers"]["200 released"] == report["releases_on_record"]
 
 
 @pytest.mark.needs_tools
