@@ -25,7 +25,7 @@ async def ask(place: Place) -> tuple[int, str]:
 
 class TestEnd:
     async def test_serves_on_while_readiness_fails(self, tmp_path: Path) -> None:
-        """Told to end, it is not ready, and serves; told twice, it ends at once; the audit is whole."""
+        """Told to end, it is not ready, and serves; told twice, it ends at once."""
         shutdown = {"delay": LONG, "drain": LONG}
         async with placed(tmp_path, shutdown=shutdown) as place:
             go = asyncio.Event()
