@@ -69,6 +69,15 @@ NAMES: Final[Mapping[Kind, Callable[[x509.Certificate], list[str]]]] = {
 }
 
 
+UNREADABLE: Final = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What a certificate can make ``cryptography`` raise; some of it OpenSSL had no quarrel with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """Whom a certificate names, and when it holds."""
@@ -83,7 +92,7 @@ def holder_of(der: bytes, kind: Kind, trust_domain: str | None = None) -> Holder
     try:
         certificate = x509.load_der_x509_certificate(der)
         names, is_authority = NAMES[kind](certificate), _is_authority(certificate)
-    except (ValueError, x509.DuplicateExtension):
+    except UNREADABLE:
         return Refusal.CERTIFICATE_MALFORMED
     if not names:
         return None

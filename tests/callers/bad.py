@@ -288,6 +288,15 @@ BAD: Final[dict[str, tuple[Presented, Refusal]]] = {
     # certificates
     "certificate garbage": (Presented(certificate=b"\x30\x03abc"), Refusal.CERTIFICATE_MALFORMED),
     "certificate empty": (Presented(certificate=b""), Refusal.CERTIFICATE_MALFORMED),
+    "SAN of a kind that nobody reads": (
+        by_certificate(san=bytes.fromhex("3006a50481026161")),  # an ediPartyName
+        Refusal.CERTIFICATE_MALFORMED,
+    ),
+    "SAN that is no list": (by_certificate(san=b"\x30\x05abc"), Refusal.CERTIFICATE_MALFORMED),
+    "SAN that is not ASCII": (
+        by_certificate(san=bytes.fromhex("3004860261ff")),
+        Refusal.CERTIFICATE_MALFORMED,
+    ),
     "SAN of another kind": (
         by_certificate(dns("sync-worker.crm.svc")),
         Refusal.CERTIFICATE_UNKNOWN,

@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from tests.callers.issuer import P256
 from tests.virtual_time import EPOCH
@@ -36,10 +36,12 @@ def certificate(
     hours: float = 2,
     is_authority: bool | None = False,
     begin: datetime = BEGIN,
+    san: bytes | None = None,
 ) -> bytes:
     """Make a certificate in DER that lives ``hours`` from ``begin``.
 
     It says whether it is an authority's, or nothing of that if ``is_authority`` is ``None``.
+    ``san`` is DER that stands in place of alternative names.
     """
     builder: Any = (
         x509.CertificateBuilder()
@@ -55,5 +57,8 @@ def certificate(
         builder = builder.add_extension(constraints, critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if san is not None:
+        raw = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, san)
+        builder = builder.add_extension(raw, critical=False)
     made: x509.Certificate = builder.sign(P256, hashes.SHA256())
     return made.public_bytes(serialization.Encoding.DER)
