@@ -6,7 +6,7 @@ from typing import Protocol
 
 from service.audit.record import Entry
 from service.deadline import Clock, Deadline
-from service.errors import ReauthenticationRequired, TokenExpiring
+from service.errors import Missing, ReauthenticationRequired, TokenExpiring
 from service.live import Live
 from service.model import (
     Caller,
@@ -115,6 +115,10 @@ class Broker:
             # The rules changed while Gigya was asked: both must allow what goes out.
             newer = self._decide(asked, policy.value, entry)
             decision = replace(newer, allowed=decision.allowed & newer.allowed)
+            if not decision.allowed:
+                entry.decision, error = "deny", refusal(Missing.FIELD)
+                entry.reason = error.reason
+                raise error
         return session, decision
 
     def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":

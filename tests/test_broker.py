@@ -242,6 +242,19 @@ class TestChangesMeanwhile:
 
         assert (Field.AUTH_TOKEN, Field.TOKEN_EXPIRATION) == release.provider_tokens.released
 
+    async def test_a_grant_exchanged_meanwhile_gives_nothing(self) -> None:
+        """Where nothing was allowed both before and after, nothing goes out, and it is a denial."""
+        house = House(policy(fields=frozenset({Field.AUTH_TOKEN})))
+        house.sessions.meanwhile = lambda: house.policy.replace(
+            policy(fields=frozenset({Field.TOKEN_SECRET}))
+        )
+
+        with pytest.raises(AccessDenied) as refused:
+            await house.release()
+
+        assert Missing.FIELD is refused.value.missing
+        assert ("deny", "missing-field") == (house.entry.decision, house.entry.reason)
+
 
 class TestWhatWasKept:
     @pytest.mark.parametrize(
