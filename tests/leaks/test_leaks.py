@@ -1,9 +1,10 @@
 """No secret gets out but through the one door, whatever is asked and whatever fails."""
 
+import asyncio
 import base64
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from service.api.problem_table import PROBLEMS
+from service.listener import Listener
+from service.reception import Terms
 from service.simulator import Authority, serving
 from service.wiring.world import dial
 from tests.leaks.drive import SCENES, Drive, Secrets, gigyas_codes, releases
@@ -92,6 +95,48 @@ class TestNothingLeaks:
 
         assert [] == listening.found(drive)
         assert len(drive.seen.released) > len(drive.house.settings["sites"])
+
+    async def test_before_there_is_a_request(self, tmp_path: Path, listening: Listening) -> None:
+        """What the listener refuses by itself is counted and recorded by its kind, unquoted."""
+        drive = Drive(Secrets(tmp_path))
+        async with drive.house.open() as drive.visitor:
+            application = drive.visitor.application
+            listener = Listener(
+                application.api,
+                name="api",
+                host="127.0.0.1",
+                port=0,
+                terms=Terms(header_timeout=0.1),
+                observe=application.refused,
+            )
+            address = await listener.open()
+            for octets in malformed(drive.secrets):
+                reader, writer = await asyncio.open_connection(address.host, address.port)
+                writer.write(octets)
+                drive.seen.answers.append((await reader.read()).decode("latin-1"))
+                writer.close()
+            await listener.cut()
+            drive.roots += [application, listener]
+            drive.look(at_rest=True)
+            drive.seen.metrics.append((await drive.visitor.manage("/metrics")).content)
+
+        assert [] == listening.found(drive)
+        assert "malformed-request" in drive.house.log.getvalue()
+
+
+def malformed(secrets: Secrets) -> Iterator[bytes]:
+    """Yield what is no request, full of secrets."""
+    bearer = secrets.bearers["crm"].encode()
+    line = b"GET /v1/grants HTTP/1.1\r\nHost: proxy\r\n"
+    yield bearer + b"\r\n\r\n"
+    yield b"\x16\x03\x01" + bearer
+    yield b"GET /" + bearer + b" HTTP/9.9\r\n\r\n"
+    yield line + b"Authorization Bearer " + bearer + b"\r\n\r\n"
+    yield line + b"Authorization: Bearer " + bearer * 2000 + b"\r\n\r\n"
+    yield line + b"Content-Length: " + bearer + b"\r\n\r\n"
+    yield line + b"Transfer-Encoding: chunked\r\n\r\n" + bearer + b"\r\n"
+    yield line + b"Authorization: Bearer " + bearer
+    yield line + b"X: \0" + secrets.uid.encode() + b"\r\n\r\n"
 
 
 class TestTheOneDoor:
