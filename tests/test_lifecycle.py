@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from service.server import CLOSING
 from service.wiring.lifecycle import Lifecycle
 from tests.virtual_time import VIRTUAL
 
@@ -61,7 +62,9 @@ class TestReadiness:
         await asyncio.sleep(1)
 
         life.drain()
-        assert [False] == [is_so for name, is_so in life.readiness().items() if "new requests" in name]
+        assert [False] == [
+            is_so for name, is_so in life.readiness().items() if "new requests" in name
+        ]
         assert not life.is_closing
         life.refuse()
         assert life.is_closing
@@ -120,6 +123,26 @@ class TestBeside:
 
 
 class TestClosing:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_a_closer_that_hangs_takes_no_ones_chance(self) -> None:
+        """The audit, which is closed last, is closed within the seconds that a closer has."""
+        told: list[str] = []
+
+        async def last() -> None:
+            told.append("last")
+
+        life = Lifecycle(warming=nothing)
+        life.close_last(for_ever, last)
+        life.start()
+
+        async with asyncio.timeout(CLOSING - 2):
+            await life.aclose()
+
+        assert ["last"] == told
+
     async def test_every_closer_has_its_chance(self) -> None:
         """They run in their order, after the work, whatever one of them does."""
         told: list[str] = []
@@ -156,6 +179,8 @@ class TestClosing:
 
         life = Lifecycle(warming=nothing)
         life.close_last(close)
+        before = asyncio.get_running_loop().get_exception_handler()
         await life.aclose()
 
         assert ["closed"] == told
+        assert before is asyncio.get_running_loop().get_exception_handler()

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 Closer = Callable[[], Awaitable[None]]
+PATIENCE: Final = 2.5
+"""Seconds that each closer has; one that hangs leaves the server's for the audit's."""
+
 Unseen = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
 
 
@@ -59,8 +62,10 @@ class Lifecycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for close in self._closers:
             with suppress(Exception):
-                await close()
-        asyncio.get_running_loop().set_exception_handler(self._before)
+                async with asyncio.timeout(PATIENCE):
+                    await close()
+        if self._tasks:
+            asyncio.get_running_loop().set_exception_handler(self._before)
 
     def began(self) -> None:
         """Note that both listeners are up."""
