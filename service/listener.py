@@ -21,6 +21,9 @@ from service.reception import Hall, Observe, Terms, ignore
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
 
+AT_ONCE: Final = 64
+"""Connections accepted in one turn of the loop at most, so that others get theirs."""
+
 PAUSE: Final = 0.1
 """Seconds between two attempts to accept when one failed."""
 
@@ -136,11 +139,17 @@ class Listener:
         while True:
             try:
                 accepted, _ = await loop.sock_accept(listening)
+                self._admit(accepted)
+                self._admit_more(listening)
             except OSError:  # no descriptors left, most likely: they come back
                 self.hall.tell("connection-refused", "accept-failed", None)
                 await asyncio.sleep(PAUSE)
-            else:
-                self._admit(accepted)
+
+    def _admit_more(self, listening: socket.socket) -> None:
+        # uvloop's sock_accept takes one in a turn of the loop: too few when turns are long.
+        with suppress(BlockingIOError):
+            for _ in range(AT_ONCE):
+                self._admit(listening.accept()[0])
 
     def _admit(self, accepted: socket.socket) -> None:
         if self.connections >= self.terms.max_connections:
