@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import re
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from deploy import chart
 from service.settings.load import load
@@ -87,6 +90,36 @@ class TestVersions:
 
         assert f'version = "{about["appVersion"]}"' in project
         assert f"## [{about['version']}]" in (chart.ROOT / "deploy/CHANGELOG.md").read_text("utf-8")
+
+
+class TestLock:
+    """The locks hold what pyproject.toml asks for, each with hashes, and tell no address."""
+
+    LOCKED: Final = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
+
+    def test_satisfies_the_project(self) -> None:
+        """Each dependency is locked at a version that the project allows."""
+        project = tomllib.loads((chart.ROOT / "pyproject.toml").read_text("utf-8"))
+        text = (chart.ROOT / "deploy/requirements.lock").read_text("utf-8")
+        locked = dict(self.LOCKED.findall(text))
+        wanted = [Requirement(each) for each in project["project"]["dependencies"]]
+        names = {each: re.sub(r"[-_.]+", "-", each.name).lower() for each in wanted}
+
+        assert [] == [
+            str(each)
+            for each, name in names.items()
+            if name not in locked or not each.specifier.contains(locked[name])
+        ]
+
+    @pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
+    def test_is_hashed(self, name: str) -> None:
+        """Each package has its hashes, and no line names where it comes from."""
+        text = (chart.ROOT / "deploy" / name).read_text("utf-8")
+        packages = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+
+        assert packages
+        assert [] == [each for each in packages if "--hash=sha256:" not in each]
+        assert "://" not in text
 
 
 class TestCompose:
