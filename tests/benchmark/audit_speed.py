@@ -157,7 +157,7 @@ def reading(directory: Path, command: str, megabytes: int) -> dict[str, Any]:
 
 def say(text: str) -> None:
     """Tell how far it is."""
-    print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr)  # noqa: T201  # progress
+    print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr)  # progress
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def main() -> None:
         "disk_throughput_of_os": {n: wall["os", n] / wall["disk", n] for n in AT_ONCE},
         "reading": read,
     }
-    print(json.dumps(result, indent=1))  # noqa: T201  # the result
+    print(json.dumps(result, indent=1))  # the result
 
 
 if __name__ == "__main__":

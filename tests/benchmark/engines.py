@@ -1,220 +1,117 @@
-"""Which engine below httpx's interface: aiohttp or pyreqwest, in the product's own path.
+"""Which engine below ``outbound``: aiohttp or pyreqwest, in the product's own path.
 
 ``python -m tests.benchmark.engines`` prints CPU of the server per request, interleaved rounds.
 pyreqwest is not a dependency: ``pip install pyreqwest`` first.
 """
 
 import argparse
-import asyncio
-import base64
-import hashlib
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-import yaml
-
 from service.app import Parts, build
 from service.cli.serve import server_of
+from service.engine import Transport
 from service.logs import Log
 from service.metrics import Metrics
-from service.server import run_process
+from service.server import run_process, settle_memory
 from service.settings.load import load
-from service.simulator import Authority
-from service.wiring.world import Peer, World
-from service.wiring.world import dial as dial_aiohttp
-from tests.benchmark.gigya import SECRET
-from tests.benchmark.load import USER
+from service.wiring.world import Peer, World, dial
+from tests.benchmark.material import Material
+from tests.benchmark.processes import free_port, module
+from tests.benchmark.product import configuration
+from tests.benchmark.rounds import loaded, started, upstream
+from tests.benchmark.table import Form
 
-TOKEN: Final = "gigyaproxy_benchmark"  # noqa: S105  # made up
 ENGINES: Final = ("aiohttp", "pyreqwest")
 
 
-def dial_pyreqwest(peer: Peer) -> httpx.AsyncBaseTransport:
+def dial_pyreqwest(ca_file: str, peer: Peer) -> Transport:
     """Return pyreqwest's transport for ``peer``."""
     from pyreqwest.client import ClientBuilder  # noqa: PLC0415  # not a dependency
     from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415  # likewise
 
+    off: Any = False
     builder = ClientBuilder().http1_only().no_proxy().max_connections(peer.connections)
-    builder = builder.gzip(False).brotli(False).deflate(False).zstd(False)
-    if peer.ca_file is not None:
-        builder = builder.add_root_certificate_pem(Path(peer.ca_file).read_bytes())
-    return HttpxTransport(builder.build())
-
-
-DIALS: Final = {"aiohttp": dial_aiohttp, "pyreqwest": dial_pyreqwest}
-
-
-def configuration(directory: Path, upstream: int, port: int) -> dict[str, Any]:
-    """Return the product's configuration."""
-    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    token = {"subject": "crm", "sha256": digest, "expires": "2035-01-01T00:00:00Z"}
-    way = {"method": "user_key_signed", "user_key": "AKey", "secret_file": f"{directory}/secret"}
-    fields = ["authToken", "tokenSecret", "sessionHandle"]
-    return {
-        "version": 1,
-        "listeners": {
-            "api": {"host": "127.0.0.1", "port": port},
-            "management": {"host": "127.0.0.1", "port": 0},
-        },
-        "sites": {
-            "shop": {
-                "api_key": "3_benchmark",
-                "simulator": {
-                    "url": f"https://localhost:{upstream}",
-                    "ca_file": f"{directory}/ca.pem",
-                },
-                "partner_secret_files": [f"{directory}/secret"],
-                "authentication": {"current": way},
-            }
-        },
-        "authentication": [{"name": "tokens", "method": "static", "tokens": [token]}],
-        "callers": [
-            {
-                "name": "crm",
-                "identities": [{"via": "tokens", "subject": "crm"}],
-                "grants": [{"site": "shop", "providers": ["twitter"], "fields": fields}],
-            }
-        ],
-        "upstream": {"concurrency": 512, "queue": 1024, "per_uid": 5},
-        "audit": {
-            "key_files": [f"{directory}/audit"],
-            "sinks": [{"name": "file", "type": "file", "path": f"{directory}/{port}.jsonl"}],
-        },
-        "logging": {"format": "json"},
-    }
+    builder = builder.gzip(off).brotli(off).deflate(off).zstd(off).follow_redirects(off)
+    builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
+    transport: Transport = HttpxTransport(builder.build())
+    return transport
 
 
 def serve(config: Path, engine: str) -> int:
     """Serve the product with one engine until SIGTERM."""
-    from datetime import UTC, datetime  # noqa: PLC0415  # only in the child
-
     settings = load(
         config.read_bytes(), read_file=lambda file: Path(file).read_bytes(), now=datetime.now(UTC)
     ).settings
-    log = Log(Path(os.devnull).open("w", encoding="utf-8"), form="json")
-    world = World(dial=DIALS[engine])
+    ca_file = json.loads(config.read_bytes())["sites"]["shop"]["simulator"]["ca_file"]
+    world = World(dial=dial if engine == "aiohttp" else partial(dial_pyreqwest, ca_file))
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        log = Log(nowhere, form="json")
 
-    async def main() -> int:
-        application = build(
-            Parts(settings=settings, world=world, log=log, metrics=Metrics()), config_file=config
+        async def main() -> int:
+            parts = Parts(settings=settings, world=world, log=log, metrics=Metrics())
+            application = build(parts, config_file=config)
+            await application.start()
+            settle_memory()
+            return await server_of(application, settings, log=log).run()
+
+        return run_process(main)
+
+
+def form(engine: str) -> Form:
+    """Return the product on one engine as a form."""
+
+    def command(material: Material, port: int, gigya: int) -> list[str]:
+        settings = configuration(
+            material, name=engine, port=port, management=free_port(), upstream=gigya
         )
-        await application.start()
-        return await server_of(application, settings, log=log).run()
+        file = material.directory / f"{engine}.yaml"
+        file.write_text(json.dumps(settings))
+        return module("tests.benchmark.engines", "--serve", engine, "--config", file)
 
-    return run_process(main)
-
-
-def cpu(pid: int) -> float:
-    """Return the CPU seconds that a process has used, its threads included."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return Form(name=engine, label=engine, command=command)
 
 
-def request() -> bytes:
-    """Return the request as it goes over the wire."""
-    body = json.dumps({"uid": USER.decode(), "provider": "twitter"}).encode()
-    head = (
-        "POST /v1/provider-tokens HTTP/1.1\r\nHost: proxy\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def prepare(directory: Path) -> None:
-    """Write keys and certificates."""
-    authority = Authority()
-    (directory / "ca.pem").write_bytes(authority.pem)
-    certificate = authority.certificate(["localhost", "127.0.0.1"])
-    (directory / "gigya.pem").write_bytes(certificate.key + certificate.certificate)
-    (directory / "secret").write_bytes(base64.b64encode(SECRET))
-    (directory / "audit").write_bytes(base64.b64encode(bytes(range(100, 132))))
-    (directory / "request").write_bytes(request())
-
-
-def started(*command: str, pin: int) -> subprocess.Popen[str]:
-    """Start a process of ours, pinned to one core."""
-    line = ["taskset", "-c", str(pin), sys.executable, "-m", *command]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own
-
-
-def wait_for(*ports: int, seconds: float = 30.0) -> None:
-    """Wait until something listens on each port; raises ``OSError`` after ``seconds``."""
-    until = time.monotonic() + seconds
-    for port in ports:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
-
-
-def burst(port: int, directory: Path, connections: int, seconds: float) -> dict[str, int]:
-    """Load one server, from the other core."""
-    line = [sys.executable, "-m", "tests.benchmark.load", str(port), str(directory / "request")]
-    line += ["--connections", str(connections), "--seconds", str(seconds)]
-    printed = subprocess.run(  # noqa: S603  # our own
-        ["taskset", "-c", "1", *line],  # noqa: S607  # wherever it is
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    counts: dict[str, int] = json.loads(printed)
-    return counts
-
-
-def compare(rounds: int, seconds: float, connections: int) -> dict[str, list[float]]:
-    """Return CPU microseconds a request, by engine, a value a round."""
+def compare(rounds: int, seconds: float) -> None:
+    """Print CPU microseconds a request, round by round and in all."""
     found: dict[str, list[float]] = {engine: [] for engine in ENGINES}
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        prepare(directory)
-        gigya = started("tests.benchmark.gigya", name, "19443", pin=1)
-        servers = {}
-        for number, engine in enumerate(ENGINES):
-            config = directory / f"{engine}.yaml"
-            config.write_text(yaml.safe_dump(configuration(directory, 19443, 18080 + number)))
-            servers[engine] = started(
-                "tests.benchmark.engines", "--serve", engine, "--config", str(config), pin=0
-            )
-        try:
-            wait_for(19443, *(18080 + number for number in range(len(ENGINES))))
-            for round_number in range(rounds + 1):
-                for number, engine in enumerate(ENGINES):
-                    before = cpu(servers[engine].pid)
-                    counts = burst(18080 + number, directory, connections, seconds)
-                    used = (cpu(servers[engine].pid) - before) / counts["answered"] * 1e6
-                    print(f"round {round_number} {engine:10} {used:7.0f} us {counts}", flush=True)
-                    if round_number:  # the first is warm-up
-                        found[engine].append(used)
-        finally:
-            for process in (gigya, *servers.values()):
-                process.terminate()
-    return found
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        material = Material(directory=Path(name))
+        material.write()
+        gigya = stack.enter_context(upstream(material))
+        servers = [stack.enter_context(started(form(each), material, gigya)) for each in ENGINES]
+        for number in range(rounds + 1):
+            for server in servers:
+                row = loaded(server, material, seconds=seconds)
+                print(f"round {number}: {row}", flush=True)
+                if number:  # the first is warm-up
+                    found[server.form.name].append(row["cpu_us"])
+    for engine, values in found.items():
+        spread = f"{min(values):.0f}-{max(values):.0f}"
+        print(f"{engine:10} median {statistics.median(values):.0f} us a request ({spread})")
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Compare, or be one of the servers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", choices=ENGINES)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--connections", type=int, default=64)
     given = parser.parse_args()
     if given.serve:
-        sys.exit(serve(given.config, given.serve))
-    figures = compare(given.rounds, given.seconds, given.connections)
-    for engine, values in figures.items():
-        spread = f"{min(values):.0f}-{max(values):.0f}"
-        print(f"{engine:10} median {statistics.median(values):.0f} us a request ({spread})")
+        return serve(given.config, given.serve)
+    compare(given.rounds, given.seconds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

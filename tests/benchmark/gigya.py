@@ -6,8 +6,9 @@ import base64
 import json
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
+import uvloop
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
@@ -57,8 +58,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
 
     def data_received(self, data: bytes) -> None:
         """Count requests by their lengths."""
@@ -99,4 +99,4 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("--delay", type=float, default=0.0)
     given = parser.parse_args()
-    asyncio.run(main(given.directory, given.port, given.delay))
+    uvloop.run(main(given.directory, given.port, given.delay))

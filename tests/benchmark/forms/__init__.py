@@ -1,0 +1,1 @@
+"""What the product is compared with; each is written for its best showing, and nothing else."""
