@@ -198,7 +198,7 @@ class TestSharing:
                 for token in (TOKEN, OTHER_TOKEN, TOKEN)
             ]
             await house.simulator.calls.arrive(1)
-            for _ in range(20):
+            for _ in range(200):  # far more turns of the loop than a request takes
                 await asyncio.sleep(0)
             hold.set()
             told = [(await task).json() for task in tasks]

@@ -17,6 +17,7 @@ from service.reception import Terms
 from service.simulator import Authority, serving
 from service.wiring.world import dial
 from tests.leaks.drive import SCENES, Drive, Secrets, gigyas_codes, releases
+from tests.leaks.memory import reachable
 from tests.leaks.plants import PLANTS
 from tests.leaks.sentinels import Chance, forms, leaks
 
@@ -172,6 +173,23 @@ class TestTheOneDoor:
         assert any(name.startswith("sig of") for name in secrets.sentinels())
         assert any(name.startswith("oauth_token of") for name in secrets.sentinels())
         assert any(name.startswith("authorization of") for name in secrets.sentinels())
+
+
+class TestTheSearch:
+    async def test_reaches_every_room(self, tmp_path: Path) -> None:
+        """What is looked at in memory are keys, caches, credentials, policy, records, metrics."""
+        drive = Drive(Secrets(tmp_path))
+
+        await drive.run({"releases": releases})
+
+        seen = {type(each).__qualname__ for each in reachable(drive.roots)}
+        assert {
+            *("Secret", "KeyRing", "RsaKey", "HmacKey", "AuditKey", "Keyring"),
+            *("Session", "SessionQuery", "Cache", "Flights", "AccessToken", "Slots", "Client"),
+            *("Outbound", "Breaker", "Admission", "SessionInfo", "Broker", "Api", "Recording"),
+            *("Policy", "Limits", "Floods", "Static", "Jwt", "KeySet", "TokenReview"),
+            *("Journal", "Sink", "Scribe", "Metrics", "Log", "Settings", "Watcher", "Lifecycle"),
+        } <= seen
 
 
 class TestPlanted:
