@@ -38,20 +38,20 @@ from service.settings.schema import Settings
 from service.settings.upstream import Allowance
 from service.tls import TlsFault, leaf_not_after
 from service.tls import parse as tls_context
-from service.watch import Change, Outcome, Source, Watched, Watcher
+from service.watch import Change, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
 from service.wiring.callers import Wired as WiredCallers
 from service.wiring.callers import wire_callers
 from service.wiring.entrance import Entrance, Threshold
+from service.wiring.following import Followers
 from service.wiring.lifecycle import Lifecycle
 from service.wiring.observers import (
     AuditObserver,
     CallerObserver,
-    ReloadObserver,
     RequestObserver,
     SiteObserver,
 )
-from service.wiring.reloading import CONFIGURATION, Rules, configuration
+from service.wiring.reloading import Rules, configuration
 from service.wiring.sites import WiredSite, wire_site
 from service.wiring.world import World
 
@@ -102,7 +102,14 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     """
     settings, world, metrics = parts.settings, parts.world, parts.metrics
     rules, cache = Rules(settings, world=world), _cache(parts)
-    followers = _Followers(parts, rules, cache)
+    followers = Followers(
+        rules,
+        cache,
+        metrics=metrics,
+        log=parts.log,
+        wall=world.clock.wall,
+        build=version(DISTRIBUTION),
+    )
     config = configuration(config_file, settings, world=world, changed=followers.changed)
     followers.begin(config.live)
     keys = keyring(settings.audit, world=world, changed=followers.changed)
@@ -111,7 +118,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         settings.audit,
         keys,
         world=world,
-        observer=AuditObserver(metrics, parts.log),
+        observer=AuditObserver(metrics, parts.log, sinks=[s.name for s in settings.audit.sinks]),
         build=version(DISTRIBUTION),
         config_hash=_Fingerprint(config.live),
         flooding=lambda: (*failed.drain(), *nobodys.drain()),
@@ -145,41 +152,6 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         reload=partial(_reload, watcher, book),
         refused=threshold.refused,
     )
-
-
-class _Followers:
-    """What follows from a change of a watched file, beside its being counted."""
-
-    def __init__(self, parts: Parts, rules: Rules, cache: Cache[CacheKey] | None) -> None:
-        self._reloads = ReloadObserver(parts.metrics, parts.log, wall=parts.world.clock.wall)
-        self._metrics = parts.metrics
-        self._rules = rules
-        self._cache = cache
-        self._settings: Live[Settings] | None = None
-
-    def begin(self, settings: Live[Settings]) -> None:
-        """Say which configuration this process began with."""
-        self._settings = settings
-        self._tell(settings.value)
-
-    def began(self, name: str) -> None:
-        """Say that a watched file is in use from now on."""
-        self._reloads.began(name)
-
-    def changed(self, change: Change) -> None:
-        """Follow a change; a faulty one changes nothing."""
-        self._reloads.changed(change)
-        if change.outcome is not Outcome.REPLACED:
-            return
-        if change.name == CONFIGURATION and self._settings is not None:
-            self._rules.follow(self._settings.value)
-            self._tell(self._settings.value)
-        if self._cache is not None:
-            self._cache.clear()
-
-    def _tell(self, settings: Settings) -> None:
-        self._metrics.forget("build_info")
-        self._metrics.set("build_info", 1, version(DISTRIBUTION), settings.fingerprint()[:16])
 
 
 class _Fingerprint:
@@ -366,7 +338,6 @@ def _lifecycle(
     for name, keys in key_sets.items():
         metrics.read("key_set_age_seconds", partial(_age, keys), name)
     for sink in book.heads:
-        metrics.set("audit_sink_ejected", 0, sink)
         metrics.read("audit_sequence", partial(_sequence, book, sink), sink)
     return lifecycle
 

@@ -2,12 +2,13 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from typing import Final
 
+from service.census import Census
 from service.deadline import Clock
 from service.errors import RateLimited
 from service.model import CallerName, Uid
@@ -113,12 +114,13 @@ class _Users:
 class _State:
     """What one caller has used."""
 
-    __slots__ = ("bucket", "in_flight", "users")
+    __slots__ = ("bucket", "census", "in_flight", "users")
 
     def __init__(self) -> None:
         self.bucket: Bucket | None = None
         self.in_flight = 0
         self.users = _Users()
+        self.census = Census()
 
 
 class Stay:
@@ -171,6 +173,16 @@ class Limits:
         self._take(state, limits)
         return Stay(state)
 
+    @property
+    def callers(self) -> Sequence[CallerName]:
+        """Who has limits, or could have."""
+        return tuple(self._limits)
+
+    def users(self, caller: CallerName) -> int:
+        """Return about how many different users the caller asked for in the last hour."""
+        state, _ = self._of(caller)
+        return state.census.estimate(self._clock.monotonic())
+
     def _of(self, caller: CallerName) -> tuple[_State, CallerLimits]:
         # A caller that a reload has just removed has no limits left, and no grants either.
         return self._states.get(caller) or _State(), self._limits.get(caller) or CallerLimits()
@@ -189,11 +201,12 @@ class Limits:
     def note_user(self, caller: CallerName, uid: Uid) -> None:
         """Count one of the caller's users; raises ``RateLimited`` where it is one too many."""
         state, limits = self._of(caller)
+        octets, now = uid.encode("utf-8", "surrogatepass"), self._clock.monotonic()
+        digest = blake2b(octets, digest_size=8, key=self._key).digest()
+        state.census.note(digest, now)
         if limits.distinct_users is None or limits.distinct_users.count == 0:
             return
-        octets = uid.encode("utf-8", "surrogatepass")
-        digest = blake2b(octets, digest_size=8, key=self._key).digest()
-        wait = state.users.note(digest, limits.distinct_users, self._clock.monotonic())
+        wait = state.users.note(digest, limits.distinct_users, now)
         if wait > 0.0:
             raise RateLimited(
                 "This caller has asked for as many different users as it may for now.",

@@ -36,6 +36,7 @@ class Log:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         )
         self._stream = stream
+        self._libraries: logging.Logger | None = None
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
@@ -46,6 +47,9 @@ class Log:
             processors=[*self._first, self._last],
             wrapper_class=structlog.make_filtering_bound_logger(self._number),
         ).bind()
+        if self._libraries is not None:
+            # Libraries' INFO says too much: httpx's has whole URLs.
+            self._libraries.setLevel(max(self._number, logging.WARNING))
 
     def take_over(self) -> None:
         """Send the lines of libraries here, in the same form: texts and places, never objects."""
@@ -55,10 +59,9 @@ class Log:
             foreign_pre_chain=[*self._first, _without_objects],
         )
         handler.setFormatter(formatter)
-        root = logging.getLogger()
-        root.handlers[:] = [handler]
-        # Libraries' INFO says too much: httpx's has whole URLs.
-        root.setLevel(max(self._number, logging.WARNING))
+        self._libraries = logging.getLogger()
+        self._libraries.handlers[:] = [handler]
+        self.set_level(logging.getLevelName(self._number))
 
     def info(self, event: str, **facts: Any) -> None:
         """Say what is usual."""

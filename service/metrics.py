@@ -13,12 +13,13 @@ from typing import Any, Final
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
 )
+
+from service.counters import Counter
 
 NAMESPACE: Final = "credential_proxy"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -65,6 +66,7 @@ METRICS: Final = (
     Row("request_duration_seconds", _H, "Time to answer a request", ("result",)),
     Row("requests_in_flight", _G, "Requests that are worked on"),
     Row("would_deny", _C, "Releases that candidate grants would deny", ("caller",)),
+    Row("caller_users", _G, "Different users asked for in an hour, about", ("caller",)),
     Row("limits_hit", _C, "Requests refused by a limit", ("caller", "limit")),
     Row("authentications", _C, "What came of authentications", ("name", "result")),
     Row("authentication_events", _C, "What happened behind them", ("name", "event")),
@@ -92,7 +94,9 @@ METRICS: Final = (
     Row("cache_bytes", _G, "Octets that they take"),
     Row("reloads", _C, "Changes of watched files", ("name", "outcome")),
     Row("reload_faulty", _G, "1 while a watched file cannot be used", ("name",)),
+    Row("restart_required", _G, "1 while a file has changes that need a restart", ("name",)),
     Row("loaded_timestamp_seconds", _G, "When a watched file was last taken", ("name",)),
+    Row("keys_loaded", _G, "Keys of a site in use; more than 1: a rotation goes on", ("name",)),
     Row("audit_records", _C, "Records that a sink accepted", ("sink",)),
     Row("audit_write_seconds", _H, "Time of one write", ("sink",), SMALL_SECONDS),
     Row("audit_sink_ejected", _G, "1 while a sink is out", ("sink",)),
@@ -105,6 +109,7 @@ METRICS: Final = (
     Row("event_loop_lag_seconds", _H, "How late the event loop is", (), SMALL_SECONDS),
     Row("build_info", _G, "The running build and configuration", ("version", "configuration")),
 )
+
 
 _MAKERS: Final[Mapping[Kind, Callable[..., Any]]] = {
     Kind.COUNTER: Counter,
@@ -124,10 +129,15 @@ class Metrics:
         self._made = {row.name: self._make(row) for row in rows}
         self._children: dict[tuple[str, ...], Any] = {}
 
+    def begin(self, name: str, *labels: str) -> None:
+        """Show a series before there is anything to tell: alerts see its first change as one."""
+        self._child(name, labels)
+
     def count(self, name: str, *labels: str, by: float = 1) -> None:
-        """Count; never raises."""
+        """Count; never raises. To be called on the event loop."""
         try:
-            self._child(name, labels).inc(by)
+            child = self._children.get((name, *labels))
+            (child or self._child(name, labels)).inc(by)
         except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return
 
@@ -173,7 +183,8 @@ class Metrics:
         child = self._children.get(key)
         if child is None:
             made = self._made[name]
-            child = self._children[key] = made.labels(*labels) if labels else made
+            is_plain = not labels and not isinstance(made, Counter)
+            child = self._children[key] = made if is_plain else made.labels(*labels)
         return child
 
     def _make(self, row: Row) -> Any:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from service.live import Live
 
@@ -28,16 +28,25 @@ SETTLING: Final = 3
 """How often files are read before they are said to be changing all the time."""
 
 
-class FileFault(ValueError):
-    """The files cannot be used; says why, quoting nothing of them."""
-
-
 class Outcome(StrEnum):
     """What became of a look at the files."""
 
     REPLACED = "replaced"
     FAULTY = "faulty"
+    RESTART_REQUIRED = "restart-required"
     HEALED = "healed"
+
+
+class FileFault(ValueError):
+    """The files cannot be used; says why, quoting nothing of them."""
+
+    outcome: ClassVar = Outcome.FAULTY
+
+
+class RestartRequired(FileFault):
+    """The files are good, but only a process that begins with them can use them."""
+
+    outcome: ClassVar = Outcome.RESTART_REQUIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +54,8 @@ class Change:
     """What happened to a watched value.
 
     ``FAULTY``: the files cannot be read or used, and the value before them stays; told once for
-    each reason, which is ``detail``. ``HEALED``: they are again what is in use.
+    each reason, which is ``detail``. ``RESTART_REQUIRED``: likewise, though nothing is wrong with
+    them. ``HEALED``: they are again what is in use.
     """
 
     name: str
@@ -102,12 +112,14 @@ class Source(Generic[T]):
         contents = self._settled(known)
         if contents is None:
             return None
-        problem: str
+        problem: FileFault
         try:
             return Loaded(self.parse(contents), _digest(contents))
+        except RestartRequired as error:
+            problem = RestartRequired(str(error))
         except Exception as error:  # noqa: BLE001  # a parser's bug must not end the watching
-            problem = self._words_for(error)
-        raise FileFault(problem)
+            problem = FileFault(self._words_for(error))
+        raise problem
 
     def open(self) -> Loaded[T]:
         """Return what the files say at the start. Raises ``FileFault``."""
@@ -184,7 +196,7 @@ class Watched(Generic[T]):
         try:
             loaded: Loaded[T] | None = await self._off_loop(self._look)
         except FileFault as fault:
-            self._note(str(fault))
+            self._note(fault)
         else:
             self._take(loaded)
 
@@ -200,10 +212,10 @@ class Watched(Generic[T]):
         elif was_faulty:
             self._tell(Outcome.HEALED)
 
-    def _note(self, fault: str) -> None:
-        if fault != self._fault:
-            self._fault = fault
-            self._tell(Outcome.FAULTY, fault)
+    def _note(self, fault: FileFault) -> None:
+        if str(fault) != self._fault:
+            self._fault = str(fault)
+            self._tell(fault.outcome, str(fault))
 
     def _tell(self, outcome: Outcome, detail: str = "") -> None:
         name, generation = self._source.name, self.live.generation

@@ -6,16 +6,20 @@ from typing import Any, Final
 from service.settings.findings import Path, shown
 from service.settings.schema import Settings
 
-RELOADED: Final = frozenset({"callers"})
-"""Sections that are replaced while running; a change anywhere else needs a restart."""
+RELOADED: Final[tuple[Path, ...]] = (("callers",), ("logging", "level"))
+"""What is replaced while running; a change anywhere else needs a restart."""
 
 _ABSENT: Final = object()
 
 
 def needs_restart(old: Settings, new: Settings) -> list[str]:
-    """Return the paths outside ``callers`` that differ, at their deepest; none: it can be taken."""
+    """Return the paths outside ``RELOADED`` that differ, at their deepest, if any."""
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
-    return [shown(path) for path in _changes(was, now, ()) if path[0] not in RELOADED]
+    return [shown(path) for path in _changes(was, now, ()) if not _is_reloaded(path)]
+
+
+def _is_reloaded(path: Path) -> bool:
+    return any(path[: len(reloaded)] == reloaded for reloaded in RELOADED)
 
 
 def _changes(was: Any, now: Any, path: Path) -> Iterator[Path]:

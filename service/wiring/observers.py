@@ -1,14 +1,16 @@
 """What is counted and logged of each room; nothing here can fail a request."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec
 
+from service.api.recording import GONE
 from service.audit.chain import Head
-from service.audit.record import CANCELLED, RELEASED, Entry
+from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry
 from service.callers.observed import Event
 from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
+from service.gigya.slots import CURRENT, PREVIOUS
 from service.gigya.troubles import Result
 from service.logs import Log
 from service.metrics import NOBODY, Metrics
@@ -56,10 +58,12 @@ RESULTS: Final[Mapping[str, str]] = {
     "token-expiring": "reauthenticate",
     **dict.fromkeys(_REFUSED, "refused"),
     **dict.fromkeys(_FAILED, "failed"),
-    "caller-gone": ABANDONED,
+    GONE: ABANDONED,
     CANCELLED: ABANDONED,
 }
 """Outcome of a request -> what it means to the service's objectives."""
+
+MEANINGS: Final = tuple(dict.fromkeys(RESULTS.values()))
 
 _PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
 LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
@@ -85,6 +89,11 @@ class RequestObserver:
         self._metrics = metrics
         self._log = log
         self._monotonic = monotonic
+        for result in MEANINGS:
+            metrics.begin("requests", NOBODY, result)
+            metrics.begin("request_duration_seconds", result)
+        for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {GONE, CANCELLED}):
+            metrics.begin("problems", outcome)
 
     @quietly
     def finished(self, entry: Entry) -> None:
@@ -122,6 +131,11 @@ class SiteObserver:
         self._site = site
         metrics.set("breaker_open", 0, site)
         metrics.set("credentials_rejected", 0, site)
+        metrics.begin("upstream_duration_seconds", site)
+        metrics.begin("upstream_shed", site)
+        for name, kinds in _OF_A_SITE.items():
+            for kind in kinds:
+                metrics.begin(name, site, kind)
 
     @quietly
     def attempted(self, result: Result, seconds: float) -> None:
@@ -171,12 +185,23 @@ class SiteObserver:
         say = self._log.error if is_rejected else self._log.warning
         say("breaker", site=self._site, state=state)
 
+    def keys(self, name: str, count: Callable[[], int]) -> None:
+        """Show how many keys of a kind there are."""
+        self._metrics.read("keys_loaded", count, name)
+
     def watch(self, admission: Admission) -> None:
         """Show the slots that are taken and waited for."""
         self._metrics.read("upstream_in_flight", lambda: admission.in_flight, self._site)
         self._metrics.read("upstream_waiting", lambda: admission.waiting, self._site)
 
 
+_OF_A_SITE: Final[Mapping[str, tuple[str, ...]]] = {
+    "upstream_requests": tuple(Result),
+    "upstream_retries": tuple(Retry),
+    "upstream_cures": tuple(Cure),
+    "upstream_authenticated": (CURRENT, PREVIOUS),
+    "breaker_transitions": tuple(State),
+}
 _OPENNESS: Final = {
     State.CLOSED: 0.0,
     State.HALF_OPEN: 0.5,
@@ -186,11 +211,17 @@ _OPENNESS: Final = {
 
 
 class AuditObserver:
-    """Counts, logs and alarms for the sinks (``audit.surroundings.Observer``)."""
+    """Counts, logs and alarms for ``sinks`` (``audit.surroundings.Observer``)."""
 
-    def __init__(self, metrics: Metrics, log: Log) -> None:
+    def __init__(self, metrics: Metrics, log: Log, *, sinks: Sequence[str]) -> None:
         self._metrics = metrics
         self._log = log
+        for reason in (UNAVAILABLE, CANCELLED):
+            metrics.begin("audit_withdrawn", reason)
+        for sink in sinks:
+            metrics.set("audit_sink_ejected", 0, sink)
+            for name in ("audit_records", "audit_write_seconds", "audit_dropped"):
+                metrics.begin(name, sink)
 
     @quietly
     def wrote(self, sink: str, records: int, seconds: float) -> None:
@@ -278,15 +309,21 @@ class ReloadObserver:
     def began(self, name: str) -> None:
         """Tell that a watched file is in use from now on."""
         self._metrics.set("loaded_timestamp_seconds", self._wall(), name)
-        self._metrics.set("reload_faulty", 0, name)
+        for outcome in Outcome:
+            self._metrics.begin("reloads", name, outcome)
+        self._stands(name, None)
 
     @quietly
     def changed(self, change: Change) -> None:
         """Tell of a change."""
         self._metrics.count("reloads", change.name, change.outcome)
-        self._metrics.set("reload_faulty", change.outcome is Outcome.FAULTY, change.name)
+        self._stands(change.name, change.outcome)
         if change.outcome is Outcome.REPLACED:
             self._metrics.set("loaded_timestamp_seconds", self._wall(), change.name)
         facts: dict[str, Any] = {"generation": change.generation, "detail": change.detail}
         say = self._log.error if change.outcome is Outcome.FAULTY else self._log.warning
         say("reload", name=change.name, outcome=change.outcome, **facts)
+
+    def _stands(self, name: str, outcome: Outcome | None) -> None:
+        self._metrics.set("reload_faulty", outcome is Outcome.FAULTY, name)
+        self._metrics.set("restart_required", outcome is Outcome.RESTART_REQUIRED, name)

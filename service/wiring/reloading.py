@@ -13,7 +13,7 @@ from service.settings.findings import Faults
 from service.settings.load import load
 from service.settings.reload import needs_restart
 from service.settings.schema import Settings
-from service.watch import Change, FileFault, Source, Watched
+from service.watch import Change, FileFault, RestartRequired, Source, Watched
 from service.wiring.world import World
 
 CONFIGURATION: Final = "configuration"
@@ -31,7 +31,8 @@ def configuration(
         except Faults as faults:
             raise FileFault(str(faults)) from None
         if fixed := needs_restart(settings, newer):
-            raise FileFault(f"restart needed: {', '.join(fixed)} cannot be changed while running")
+            told = f"restart needed: {', '.join(fixed)} cannot be changed while running"
+            raise RestartRequired(told)
         return newer
 
     source = Source(name=CONFIGURATION, paths=[path], parse=parse, read=world.read)

@@ -76,6 +76,8 @@ def wire_site(
     site, upstream = settings.sites[name], settings.upstream
     rings = Watched.open(_ring(name, site, world), changed)
     slots = Watched.open(_slots(name, site, world), changed)
+    observed.keys(rings.name, lambda: len(rings.live.value))
+    observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
     peer = _peer(site, upstream, trusts[0].live if trusts else None)
     outbound = Outbound(world.dial(peer), cap=upstream.response_cap, connect=upstream.connect)

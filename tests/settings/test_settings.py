@@ -1,5 +1,6 @@
 import pytest
 
+from service.settings.logs import Logging
 from service.settings.reload import needs_restart
 from tests.settings.samples import GOOD, loaded, spoiled
 
@@ -46,6 +47,19 @@ class TestNeedsRestart:
         """A change of callers alone can be taken while running."""
         edits = (("fields: [providerUID]", "fields: [authToken]"), ("rate: 10\n", "rate: 11\n"))
         assert [] == needs_restart(SETTINGS, loaded(spoiled(*edits)).settings)
+
+    def test_the_level_of_the_log_is_reloaded(self) -> None:
+        """A change of the log's level can be taken while running; of its form it cannot."""
+        quiet, loud, other = (
+            SETTINGS.model_copy(update={"logging": row})
+            for row in (
+                Logging(level="error", format="json"),
+                Logging(level="debug", format="json"),
+                Logging(level="debug", format="console"),
+            )
+        )
+        assert [] == needs_restart(quiet, loud)
+        assert ["logging.format"] == needs_restart(quiet, other)
 
     def test_everything_else_is_told(self) -> None:
         """Each other change is told with its path, beside those that could be taken."""

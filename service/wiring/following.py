@@ -1,0 +1,77 @@
+"""What follows when a watched file has changed: rules, levels, what is shown, what is forgotten."""
+
+from collections.abc import Callable
+from functools import partial
+
+from service.live import Live
+from service.logs import Log
+from service.metrics import Metrics
+from service.resilience.cache import Cache
+from service.sessions import Key
+from service.settings.schema import Settings
+from service.watch import Change, Outcome
+from service.wiring.observers import MEANINGS, ReloadObserver
+from service.wiring.reloading import CONFIGURATION, Rules
+
+
+class Followers:
+    """What follows from a change of a watched file, beside its being counted.
+
+    ``wall`` gives UNIX seconds; ``build`` is the running version.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        cache: Cache[Key] | None,
+        *,
+        metrics: Metrics,
+        log: Log,
+        wall: Callable[[], float],
+        build: str,
+    ) -> None:
+        self._rules = rules
+        self._cache = cache
+        self._metrics = metrics
+        self._log = log
+        self._reloads = ReloadObserver(metrics, log, wall=wall)
+        self._build = build
+        self._level: str | None = None
+        self._settings: Live[Settings] | None = None
+
+    def begin(self, settings: Live[Settings]) -> None:
+        """Say which configuration this process began with."""
+        self._settings, self._level = settings, settings.value.logging.level
+        self._tell(settings.value)
+
+    def began(self, name: str) -> None:
+        """Say that a watched file is in use from now on."""
+        self._reloads.began(name)
+
+    def changed(self, change: Change) -> None:
+        """Follow a change; a faulty one changes nothing."""
+        self._reloads.changed(change)
+        if change.outcome is not Outcome.REPLACED:
+            return
+        if change.name == CONFIGURATION and self._settings is not None:
+            self._rules.follow(self._settings.value)
+            self._tell(self._settings.value)
+            self._hear(self._settings.value.logging.level)
+        if self._cache is not None:
+            self._cache.clear()
+
+    def _tell(self, settings: Settings) -> None:
+        metrics, limits = self._metrics, self._rules.limits
+        metrics.forget("build_info")
+        metrics.set("build_info", 1, self._build, settings.fingerprint()[:16])
+        metrics.forget("caller_users")
+        for caller in limits.callers:
+            metrics.read("caller_users", partial(limits.users, caller), caller)
+            for meaning in MEANINGS:
+                metrics.begin("requests", caller, meaning)
+
+    def _hear(self, level: str) -> None:
+        if level != self._level:
+            self._level = level
+            self._log.set_level(level)
+            self._log.warning("log-level", to=level)
