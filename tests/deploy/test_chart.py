@@ -10,6 +10,7 @@ import yaml
 
 from deploy import chart
 from service.__main__ import main
+from service.settings.reload import RELOADED
 from tests.deploy.charts import SHAPES, name_of, notes, objects, one, pods, values
 
 pytestmark = pytest.mark.needs_tools
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.needs_tools
 OLDEST, NEWEST = "1.30", "1.37"
 CUSTOM: Final = frozenset({"Certificate", "ServiceMonitor", "PrometheusRule"})
 """Kinds that cert-manager and the Prometheus operator bring; no schema of theirs is here."""
+LOUDER: Final = {"config__logging": {"level": "debug"}}
 TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 every_shape = pytest.mark.parametrize("shape", [name_of(path) for path in SHAPES])
@@ -118,14 +120,18 @@ class TestDeployment:
         assert grace == math.ceil(10 + 30.5 + 15)
 
     def test_restarts_for_what_cannot_be_reloaded(self) -> None:
-        """A change of the site changes the pods' annotation; a change of callers does not."""
+        """A change of the site changes the pods' annotation; what is reloaded does not."""
 
         def checksum(**changes: Any) -> str:
             template = one(objects("tls", **changes), "Deployment")["spec"]["template"]
             found: str = template["metadata"]["annotations"]["checksum/config"]
             return found
 
-        assert checksum() == checksum(config__callers=[])
+        same = {("callers",): {"config__callers": []}, ("logging", "level"): LOUDER}
+
+        assert set(RELOADED) == set(same)
+        assert {checksum()} == {checksum(**changes) for changes in same.values()}
+        assert checksum() != checksum(config__logging={"format": "console"})
         assert checksum() != checksum(config__sites__shop__data_center="us1")
 
     def test_restarts_for_no_other_version_of_the_chart(self) -> None:
@@ -166,6 +172,25 @@ class TestDeployment:
         """Where the autoscaler decides, an upgrade does not."""
         assert "replicas" not in one(objects("full"), "Deployment")["spec"]
         assert one(objects("tls"), "Deployment")["spec"]["replicas"] == 2
+
+
+class TestStaging:
+    @pytest.mark.parametrize(("shape", "marks"), [("staging", {"true"}), ("tls", {None})])
+    def test_is_marked(self, shape: str, marks: set[str | None]) -> None:
+        """Pods that ask the simulator say so in a label that policies can go by."""
+        template = one(objects(shape), "Deployment")["spec"]["template"]
+
+        assert {template["metadata"]["labels"].get("gigya-credential-proxy/simulated")} == marks
+
+    def test_simulator_serves_tls_with_its_own_authority(self) -> None:
+        """It is asked over HTTPS, believed by the chart's own CA, and reaches nobody."""
+        found = objects("staging")
+        site = yaml.safe_load(one(found, "ConfigMap")["data"]["config.yaml"])["sites"]["staging"]
+        policy = one(found, "NetworkPolicy", f"{chart.NAME}-simulator")["spec"]
+
+        assert site["simulator"]["url"].startswith("https://")
+        assert site["simulator"]["ca_file"] == "/secrets/simulator/ca.pem"
+        assert policy["egress"] == []
 
 
 class TestOwnToken:

@@ -94,6 +94,13 @@ labels:
 {{ $scheme }}://{{ include "proxy.fullname" . }}.{{ .Release.Namespace }}.svc:{{ include "proxy.servicePort" . }}
 {{- end -}}
 
+{{- /* What of the configuration a running pod cannot take (service/settings/reload.py has the rest). */ -}}
+{{- define "proxy.fixedConfig" -}}
+{{- $fixed := omit .Values.config "callers" "logging" -}}
+{{- $logging := omit (default dict .Values.config.logging) "level" -}}
+{{- merge (dict "logging" $logging) $fixed | toJson -}}
+{{- end -}}
+
 {{- /* Seconds from SIGTERM until the kubelet kills. */ -}}
 {{- define "proxy.terminationGracePeriod" -}}
 {{- $delay := dig "shutdown" "delay" 5 .Values.config -}}
