@@ -350,6 +350,32 @@ class TestSwaps:
         assert SERVER_LEAF.certificate == load.house.files[TLS["certificate_file"]]
 
 
+class Hidden(House):
+    """A house whose configuration cannot be read while it is hidden."""
+
+    is_hidden = True
+
+    def read(self, path: Path) -> bytes:
+        """Read as the world does."""
+        if self.is_hidden and path == CONFIG:
+            raise FileNotFoundError
+        return super().read(path)
+
+
+class TestStart:
+    async def test_the_file_is_gone_again(self, tmp_path: Path) -> None:
+        """What happened to the configuration since it was loaded is told by the first look."""
+        house = Hidden(tmp_path)
+        async with house.open() as visitor:
+            await visitor.look()
+            served = await visitor.ask()
+            house.is_hidden = False
+            await visitor.look()
+        told = [line["outcome"] for line in house.lines("reload")]
+
+        assert (200, ["faulty", "replaced"]) == (served.status_code, told)
+
+
 class TestShutOut:
     async def test_by_callers(self, tmp_path: Path) -> None:
         """Whoever is taken out of ``callers`` is nobody with the next request after the reload."""
