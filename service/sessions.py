@@ -45,9 +45,10 @@ class SiteSource:
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
         """Ask Gigya, if the breaker lets us and there is a slot."""
-        self.breaker.check()  # before the queue, so that an outage is told at once
+        about = (query.provider, query.uid)
+        self.breaker.check(about)  # before the queue, so that an outage is told at once
         async with self.admission.slot(query.uid, deadline):
-            with self.breaker.guard():
+            with self.breaker.guard(about):
                 return await self.source.session(query, deadline)
 
 

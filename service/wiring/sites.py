@@ -275,6 +275,7 @@ def _protected(
             ),
             monotonic=world.clock.monotonic,
             is_rejection=is_rejection,
+            is_of_all=is_of_all,
             observe=observed.breaker,
         ),
         admission=admission,
@@ -289,6 +290,15 @@ def is_rejection(error: ServiceError) -> bool:
     code = error.exchange.error_code if error.exchange else None
     return code in CREDENTIAL_CODES or error.reason in OAUTH_REJECTIONS
 
+
+def is_of_all(error: ServiceError) -> bool:
+    """Whether ``error`` cannot be about one session alone: our credentials, not a right."""
+    code = error.exchange.error_code if error.exchange else None
+    return is_rejection(error) and code not in RIGHTS
+
+
+RIGHTS: Final = frozenset({403000, 403007})
+"""Refusals that may also be about the one user or provider that was asked for."""
 
 OAUTH_REJECTIONS: Final = frozenset(
     f"oauth-{error}"

@@ -35,6 +35,7 @@ class Breaker(StrEnum):
 
     FAILURE = "counts as a failure"
     REJECTION = "counts as a rejection"
+    RIGHTS = "counts as a rejection, once for each session"
     ANSWER = "none: Gigya answered"
 
 
@@ -303,18 +304,20 @@ _BUSY: Final = (503, "upstream-busy", Breaker.ANSWER)
 _DOWN: Final = (503, "upstream-unavailable", Breaker.FAILURE)
 _NO: Final = (502, "upstream-rejected", Breaker.ANSWER)
 _KEYS: Final = (502, "upstream-rejected", Breaker.REJECTION)
-_ODD: Final = (502, "upstream-invalid", Breaker.FAILURE)
+_ODD: Final = (502, "upstream-invalid", Breaker.ANSWER)
 _AGAIN: Final = (409, "reauthentication-required", Breaker.ANSWER)
 _NONE: Final = (404, "no-session", Breaker.ANSWER)
 _CODES: Final[tuple[tuple[tuple[int, str, Breaker], int, tuple[int, ...]], ...]] = (
     (_NONE, 1, (403005, 404000, 404003, 400106)),
     (_AGAIN, 1, (403009, 403011, 403012, 403017, 403022, 403023, 500014)),
     (_BUSY, 3, (409030,)),
-    (_DOWN, 3, (500001, 500023, 500028, 500034)),
+    (_DOWN, 3, (500001, 500028, 500034)),
+    ((503, "upstream-unavailable", Breaker.ANSWER), 3, (500023,)),
     ((504, "upstream-timeout", Breaker.FAILURE), 3, (504001, 504002)),
     (_NO, 1, (301001, 400001, 400002, 400006, 400030, 400093, 403001, 403006, 403026, 403036,
               403041, 405001, 500002, 500003, 500031)),
-    (_KEYS, 1, (400008, 403000, 403003, 403007, 403010)),
+    (_KEYS, 1, (400008, 403003, 403010)),
+    ((502, "upstream-rejected", Breaker.RIGHTS), 1, (403000, 403007)),
     ((400, "unknown-provider", Breaker.ANSWER), 1, (400096,)),
     (_ODD, 1, (200008, 500000, 500033)),
     (_ODD, 3, (500026,)),
@@ -339,7 +342,7 @@ def _codes() -> Iterator[Failure]:
         )  # fmt: skip
     yield Failure(
         group=group, what="a code in no list", knob=Knob(error_code=499_999), status=502,
-        code="upstream-invalid", calls=1, breaker=Breaker.FAILURE, reason="gigya-unlisted-code",
+        code="upstream-invalid", calls=1, breaker=Breaker.ANSWER, reason="gigya-unlisted-code",
     )  # fmt: skip
     yield Failure(
         group=group, what="500001 once, then well", knob=Knob(error_code=500001, times=1),

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from service.errors import (
     UpstreamUnavailable,
 )
 from service.model import Exchange
-from service.resilience.breaker import Breaker, Limits, State
+from service.resilience.breaker import SUBJECTS, Breaker, Limits, State
 
 LIMITS = Limits(failures=3, window=30, cool_down=5)
 
@@ -36,8 +37,10 @@ class Site:
         self.calls = 0
         self.breaker = Breaker(LIMITS, monotonic=self.time, observe=self.told.append, **options)
 
-    def call(self, error: BaseException | None = None, *, seconds: float = 0) -> None:
-        with self.breaker.guard():
+    def call(
+        self, error: BaseException | None = None, *, seconds: float = 0, about: Hashable = None
+    ) -> None:
+        with self.breaker.guard(about):
             self.calls += 1
             self.time.now += seconds
             if error is not None:
@@ -141,6 +144,53 @@ class TestBreaker:
         site.time.now += 1
 
         assert State.HALF_OPEN is site.state()
+
+    def test_one_session_closes_nothing_for_the_others(self) -> None:
+        """What Gigya fails for one session is left alone by itself, however often it is asked."""
+        site = Site()
+        for _ in range(10):
+            with pytest.raises(UpstreamUnavailable):
+                site.call(UpstreamUnavailable("away"), about="one")
+
+        assert (State.CLOSED, LIMITS.failures) == (site.state(), site.calls)
+        site.call(about="another")
+        site.time.now += LIMITS.cool_down
+        site.call(about="one")
+        assert LIMITS.failures + 2 == site.calls
+
+    def test_what_is_of_all_counts_each_time(self) -> None:
+        """A refusal that cannot be about one session opens the breaker, whoever asks."""
+        site = Site(is_rejection=lambda _: True, is_of_all=lambda _: True)
+        for _ in range(LIMITS.rejections):
+            with pytest.raises(UpstreamRejected):
+                site.call(UpstreamRejected("no"), about="one")
+
+        assert State.OPEN is site.state()
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            UpstreamUnavailable("its provider is away", exchange=Exchange(error_code=500023)),
+            UpstreamInvalid("a code in no list", exchange=Exchange(error_code=499999)),
+        ],
+        ids=["a provider is away", "words that we do not know"],
+    )
+    def test_what_gigya_says_is_no_outage(self, error: ServiceError) -> None:
+        """Gigya that answers is there, also where it says that something behind it is not."""
+        site = Site()
+        site.fail(10, error)
+
+        assert State.CLOSED is site.state()
+
+    def test_remembers_so_many_sessions_and_no_more(self) -> None:
+        """A flood of failing sessions takes no more memory than that."""
+        site = Site()
+        for number in range(SUBJECTS * 2):
+            site.time.now += LIMITS.window
+            with pytest.raises(UpstreamUnavailable):
+                site.call(UpstreamUnavailable("away"), about=number)
+
+        assert SUBJECTS == len(site.breaker._subjects)
 
     def test_rejected_credentials_are_not_an_outage(self) -> None:
         """They get a cool-down soon, and who asks meanwhile hears what is the matter."""

@@ -8,7 +8,7 @@ from tests.resilience.stage import Stage, staged
 LEAST = 40
 """Failures that the issue asks for."""
 
-OPENING = {Breaker.FAILURE: 1, Breaker.REJECTION: 3, Breaker.ANSWER: 0}
+OPENING = {Breaker.FAILURE: 1, Breaker.REJECTION: 3, Breaker.RIGHTS: 1, Breaker.ANSWER: 0}
 """How often something must happen until the breaker opens; ``stage`` sets the first."""
 
 
@@ -39,7 +39,7 @@ async def _opened(stage: Stage, failure: Failure) -> bool:
     ]
     expected = [
         float(failure.breaker is Breaker.FAILURE),
-        float(failure.breaker is Breaker.REJECTION),
+        float(failure.breaker in {Breaker.REJECTION, Breaker.RIGHTS}),
     ]
     assert expected == gauges
     return any(gauges)
