@@ -52,6 +52,7 @@ from service.wiring.observers import (
     SiteObserver,
 )
 from service.wiring.reloading import Rules, configuration
+from service.wiring.shedding import Shedding
 from service.wiring.sites import WiredSite, wire_site
 from service.wiring.world import World
 
@@ -78,6 +79,7 @@ class Application:
     metrics: Metrics
     reload: Callable[[], None]
     refused: Callable[[Refusal], None]
+    turn_away: Callable[[], bytes]
 
     async def start(self) -> None:
         """Open the audit and begin what runs beside requests."""
@@ -141,6 +143,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     threshold = Threshold(book, floods=nobodys, observe=seen.refused)
     api = _api(parts, rules, sites, entrance.identify, _sessions(parts, sites, rules, cache))
     return Application(
+        turn_away=Shedding(book, metrics, octets=world.octets),
         api=_recorded(parts, api, book, lifecycle, threshold),
         management=management(
             readiness=lifecycle.readiness, exposition=metrics.exposition, content_type=CONTENT_TYPE

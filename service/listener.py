@@ -53,6 +53,7 @@ class Listener:
         tls: Live[ssl.SSLContext] | None = None,
         observe: Observe = ignore,
         wall: Callable[[], float] = time.time,
+        turn_away: Callable[[], bytes] | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -64,6 +65,7 @@ class Listener:
             observe=observe,
             generation=(lambda: tls.generation) if tls else (lambda: 0),
             wall=wall,
+            turn_away=turn_away,
         )
         self._config = _configure(app, self.terms)
         self._beginnings: set[asyncio.Task[None]] = set()

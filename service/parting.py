@@ -14,6 +14,8 @@ from service.reception import Hall
 LINGER: Final = 2.0
 """Seconds a peer has to take what it was sent before the connection is cut."""
 
+UNAVAILABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
+
 KINDS: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.BAD_REQUEST: "malformed-request",
     HTTPStatus.REQUEST_TIMEOUT: "too-slow",
@@ -129,7 +131,23 @@ class Parting(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        turn_away = self.hall.turn_away
+        # One by one: what waits behind others of its connection would be told from within itself.
+        if turn_away is None or self.pipeline or not self.hall.is_full:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self._turn_away(cycle, turn_away())
+
+    def _turn_away(self, cycle: RequestResponseCycle, answer: bytes) -> None:
+        """Answer without asking the application: whoever is busy must refuse at little cost."""
+        cycle.keep_alive = cycle.keep_alive and not self.hall.retiring
+        cycle.response_started = cycle.response_complete = True
+        lines = [b"%s: %s\r\n" % header for header in cycle.default_headers]
+        closing = b"" if cycle.keep_alive else b"connection: close\r\n"
+        self.transport.write(b"".join((UNAVAILABLE, *lines, closing, answer)))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _withdraw(self, status: HTTPStatus) -> None:
         """Take the request back from the application, which sees that its peer has gone."""

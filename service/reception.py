@@ -17,6 +17,7 @@ class Terms:
     idle_timeout: float = 75.0
     send_timeout: float = 10.0
     max_connections: int = 2048
+    max_in_flight: int | None = None
     max_connection_age: float | None = None
     max_head: int = 32768
 
@@ -51,7 +52,8 @@ class Hall(ServerState):
 
     ``generation`` tells which TLS context is current: connections made under an older one are
     retired. ``wall`` gives UNIX seconds. While ``retiring``, every answer says
-    ``Connection: close``. ``left`` is set whenever a connection has gone.
+    ``Connection: close``. ``left`` is set whenever a connection has gone. ``turn_away`` gives what
+    follows the status line of the answer to a request for which there is no room.
     """
 
     def __init__(
@@ -62,15 +64,23 @@ class Hall(ServerState):
         observe: Observe = ignore,
         generation: Callable[[], int] = _plain,
         wall: Callable[[], float] = time.time,
+        turn_away: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.terms = terms
         self.generation = generation
         self.wall = wall
+        self.turn_away = turn_away
         self.retiring = False
         self.left = asyncio.Event()
         self._observe = observe
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many requests are worked on as may be."""
+        most = self.terms.max_in_flight
+        return most is not None and len(self.tasks) >= most
 
     def tell(self, kind: str, reason: str, client: tuple[str, int] | None) -> None:
         """Tell the observer, which cannot fail a request."""

@@ -79,6 +79,10 @@ class Journal:
         else:
             self._tell(controls.tls_refusal(self._around, peer, reason), label)
 
+    def turned_away(self, outcome: str, reason: str) -> None:
+        """Count a request that was refused before anything was known of it; never raises."""
+        self._count((outcome, reason))
+
     async def start(self) -> None:
         """Write the opening records; waits no longer than the sinks' deadlines, never raises."""
         await asyncio.gather(*(sink.start() for sink in self._sinks))

@@ -121,6 +121,7 @@ def server_of(
         terms=_terms(api),
         tls=application.tls,
         observe=application.refused,
+        turn_away=application.turn_away,
     )
     operators_door = Listener(
         application.management,
@@ -152,5 +153,6 @@ def _terms(api: Api) -> Terms:
         body_timeout=api.body_timeout,
         idle_timeout=api.idle_timeout,
         max_connections=api.max_connections,
+        max_in_flight=api.max_in_flight,
         max_connection_age=api.tls.max_connection_age if api.tls else None,
     )
