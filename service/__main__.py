@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from service.cli import audit, check, demo, explain, schema, serve, simulate, token, version
+from service.cli import audit, check, demo, explain, probe, schema, serve, simulate, token, version
 
-COMMANDS: Final = (serve, check, schema, explain, demo, simulate, token, audit, version)
+COMMANDS: Final = (serve, check, schema, explain, demo, simulate, token, audit, probe, version)
 
 
 def parser() -> argparse.ArgumentParser:

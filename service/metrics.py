@@ -17,6 +17,7 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
+    start_http_server,
 )
 
 from service.counters import Counter
@@ -111,6 +112,14 @@ METRICS: Final = (
 )
 
 
+PROBE_METRICS: Final = (
+    Row("probe_success", _G, "1 where a check got what it must get", ("site", "check")),
+    Row("probe_got_in", _G, "1 where one was let in that must not be", ("site", "check")),
+    Row("probe_duration_seconds", _G, "Time of a check", ("site", "check")),
+    Row("probe_timestamp_seconds", _G, "When the prober ran last", ("site",)),
+)
+"""What ``probe`` tells; the service itself does not."""
+
 _MAKERS: Final[Mapping[Kind, Callable[..., Any]]] = {
     Kind.COUNTER: Counter,
     Kind.GAUGE: Gauge,
@@ -177,6 +186,13 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return what Prometheus reads; it takes milliseconds, so not on the event loop."""
         return generate_latest(self._registry)
+
+    def serve(self, port: int) -> None:
+        """Serve the exposition by itself, from a thread: for a process without a management port.
+
+        Raises ``OSError`` where the port cannot be had.
+        """
+        start_http_server(port, registry=self._registry)
 
     def _child(self, name: str, labels: tuple[str, ...]) -> Any:
         key = (name, *labels)

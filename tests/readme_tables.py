@@ -7,7 +7,7 @@ from typing import Any, Final
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
-from service.metrics import METRICS
+from service.metrics import METRICS, PROBE_METRICS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
 from tests.audit.record_table import record_fields, record_kinds
 from tests.resilience.failures import table as failures
@@ -115,7 +115,7 @@ def metrics() -> str:
             ", ".join(f"`{label}`" for label in row.labels) or "-",
             row.tells,
         ]
-        for row in METRICS
+        for row in (*METRICS, *PROBE_METRICS)
     ]
     return table(["metric", "kind", "labels", "what it tells"], rows)
 
