@@ -35,7 +35,8 @@ class Api(Section):
     """Seconds that a connection may wait for its next request."""
     max_connections: Count = 2048
     """Connections that are open at once."""
-    max_in_flight: Count = 512
+    # Below what one site takes (concurrency and queue): what is refused later has cost its work.
+    max_in_flight: Count = 256
     """Requests that are worked on at once; more get 503 at once."""
     tls: Tls | None = None
     """TLS, and with client_ca_file mutual TLS; absent: plain HTTP behind something that has it."""
