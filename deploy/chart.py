@@ -127,8 +127,20 @@ def manifests() -> str:
     return HEAD + "\n".join(f"---\n{part.removeprefix('---').strip()}" for part in parts) + "\n"
 
 
+def copies() -> dict[Path, Path]:
+    """Return what the chart has a copy of, as a chart holds all that it needs: copy -> origin."""
+    files = CHART / "files"
+    return {
+        files / "rules.yaml": ROOT / "deploy/prometheus/rules.yaml",
+        files / "dashboard.json": ROOT / "deploy/grafana/dashboard.json",
+    }
+
+
 def write() -> None:
     """Make everything again."""
+    for copy, origin in copies().items():
+        if origin.exists():
+            copy.write_bytes(origin.read_bytes())
     SCHEMA.write_text(json.dumps(schema(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     MANIFESTS.write_text(manifests(), "utf-8")
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from deploy import chart
-from service.__main__ import main
+from service.__main__ import main, parser
 from service.settings.reload import RELOADED
 from tests.deploy.charts import SHAPES, name_of, notes, objects, one, pods, values
 
@@ -28,6 +28,12 @@ def secret_volumes(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the volumes of Secrets and CSI drivers of every pod."""
     volumes = [volume for pod in pods(found) for volume in pod["spec"].get("volumes", [])]
     return [each for each in volumes if {"secret", "csi", "projected"} & set(each)]
+
+
+def probers(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pods that probe regularly."""
+    specs = [pod["spec"] for pod in pods([each for each in found if each["kind"] != "Pod"])]
+    return [each for each in specs if each["containers"][0]["name"] == "probe"]
 
 
 @every_shape
@@ -127,7 +133,10 @@ class TestDeployment:
             found: str = template["metadata"]["annotations"]["checksum/config"]
             return found
 
-        same = {("callers",): {"config__callers": []}, ("logging", "level"): LOUDER}
+        same: dict[tuple[str, ...], dict[str, Any]] = {
+            ("callers",): {"config__callers": []},
+            ("logging", "level"): LOUDER,
+        }
 
         assert set(RELOADED) == set(same)
         assert {checksum()} == {checksum(**changes) for changes in same.values()}
@@ -331,13 +340,57 @@ class TestMonitoring:
         assert wanted.items() <= labels.items()
 
     def test_prober_asks_with_a_token_of_its_own(self) -> None:
-        """The prober's token is for us alone, and its subject is its own."""
-        spec = one(objects("full"), "CronJob", f"{chart.NAME}-prober")["spec"]["jobTemplate"]
-        pod = spec["spec"]["template"]["spec"]
+        """The prober has a token for us and one for somebody else; its subject is its own."""
+        (pod,) = probers(objects("full"))
         (token,) = (v["projected"]["sources"] for v in pod["volumes"] if v["name"] == "token")
 
         assert pod["serviceAccountName"] == "gigya-credential-proxy-prober"
-        assert token[0]["serviceAccountToken"]["audience"] == "gigya-credential-proxy"
+        assert [each["serviceAccountToken"]["audience"] for each in token] == [
+            "gigya-credential-proxy",
+            "gigya-credential-proxy-other",
+        ]
+
+    @pytest.mark.parametrize(
+        ("changes", "kind"),
+        [
+            ({}, "Deployment"),
+            ({"serviceMonitor__enabled": False}, "CronJob"),
+            ({"prober__kind": "CronJob"}, "CronJob"),
+            ({"prober__kind": "Deployment", "serviceMonitor__enabled": False}, "Deployment"),
+        ],
+    )
+    def test_prober_stays_where_its_metrics_are_read(
+        self, changes: dict[str, Any], kind: str
+    ) -> None:
+        """An alert needs metrics that somebody reads; else a CronJob fails."""
+        found = objects("full", **changes)
+        kinds = {o["kind"] for o in found if o["metadata"]["name"] == f"{chart.NAME}-prober"}
+
+        assert kinds == {"ServiceAccount", kind} | ({"Service"} if kind == "Deployment" else set())
+
+    @pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
+    def test_prober_is_started_as_the_command_wants(self, kind: str) -> None:
+        """Its arguments are those of the command line."""
+        for pod in probers(objects("full", prober__kind=kind)):
+            args = parser().parse_args(pod["containers"][0]["args"])
+            assert (args.site, args.uid) == ("shop", "synthetic-user")
+
+    def test_prober_may_show_another_token(self) -> None:
+        """Where callers are not known by service accounts, it shows a token of a Secret."""
+        (pod,) = probers(objects("full", prober__tokenSecret="probers-token"))
+        (token,) = (v["secret"] for v in pod["volumes"] if v["name"] == "token")
+
+        assert token["secretName"] == "probers-token"
+
+    def test_asks_the_prober_too(self) -> None:
+        """The monitor selects the prober's Service as well."""
+        found = objects("full")
+        wanted = one(found, "ServiceMonitor")["spec"]["selector"]["matchLabels"]
+
+        assert (
+            wanted.items()
+            <= one(found, "Service", f"{chart.NAME}-prober")["metadata"]["labels"].items()
+        )
 
 
 class TestNotes:

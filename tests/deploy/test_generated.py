@@ -82,6 +82,22 @@ class TestShapes:
         jsonschema.validate(values, chart.schema(), cls=jsonschema.Draft202012Validator)
 
 
+class TestCopies:
+    def test_are_current(self) -> None:
+        """The chart's rules and dashboard are those of deploy/; python deploy/chart.py write."""
+
+        def contents(path: Path) -> bytes | None:
+            return path.read_bytes() if path.exists() else None
+
+        stale = [
+            copy.name
+            for copy, origin in chart.copies().items()
+            if contents(copy) != contents(origin)
+        ]
+
+        assert [] == stale
+
+
 class TestVersions:
     def test_are_one(self) -> None:
         """Chart, its application and the distribution have the same version at first."""
