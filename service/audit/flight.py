@@ -1,6 +1,7 @@
 """What is on its way to a sink's medium, and what an ejected sink will have to tell."""
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,12 +29,18 @@ class SinkRules:
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """Something to be written, the release that waits for it, and whether it must not be lost."""
+    """Something to be written, the release that waits for it, and whether it must not be lost.
+
+    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds; ``is_late``:
+    the release does not wait any more.
+    """
 
     order: Order
     at: float
     pledge: Pledge | None = None
     is_owed: bool = False
+    due: float = math.inf
+    is_late: bool = False
 
     @property
     def is_needless(self) -> bool:
@@ -43,7 +50,11 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A batch on its way; ``due`` and ``done_at`` are monotonic seconds."""
+    """A batch on its way; monotonic seconds.
+
+    By ``due`` its write must be done, or the sink is late. A release in it can be out of time
+    earlier, for it also waited in the queue. ``expected`` is the next of these moments.
+    """
 
     items: list[Item]
     due: float
@@ -51,20 +62,52 @@ class Flight:
     report: Report | None = None
     graces: int = 0
     is_late: bool = False
+    expected: float = 0.0
     timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def departing(
+        cls, items: list[Item], *, now: float, free_since: float, deadline: float
+    ) -> "Flight":
+        """Return the batch; its releases have of ``deadline`` what the write before left them."""
+        for item in items:
+            if item.pledge is not None:
+                left = deadline - max(0.0, free_since - item.at)
+                item.due = now + max(left, deadline * STANDSTILL)
+        return cls(items, now + deadline)
 
     @property
     def is_in_time(self) -> bool:
         """Whether all of it is written, and was before it was given up."""
         return not self.is_late and self.report is not None and self.report.fault is None
 
+    @property
+    def waiting(self) -> list[Item]:
+        """The releases that still wait."""
+        return [item for item in self.items if item.pledge is not None and not item.is_late]
+
+    def await_next(self) -> float:
+        """Set ``expected`` and return it."""
+        self.expected = min((item.due for item in self.waiting), default=self.due)
+        self.expected = min(self.expected, self.due)
+        return self.expected
+
     def is_excused(self, now: float, deadline: float) -> bool:
         """Give it ``deadline`` seconds more, if it is the process that stood still."""
-        if now - self.due <= deadline * STANDSTILL or self.graces >= GRACES:
+        if now - self.expected <= deadline * STANDSTILL or self.graces >= GRACES:
             return False
         self.graces += 1
         self.due = now + deadline
+        for item in self.waiting:
+            item.due = self.due
         return True
+
+    def give_up(self) -> None:
+        """Refuse the releases that have no more time; the write itself may have."""
+        for item in self.waiting:
+            if item.pledge is not None and item.due <= self.expected:
+                item.is_late = True
+                item.pledge.refuse()
 
 
 @dataclass(slots=True, eq=False)

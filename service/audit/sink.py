@@ -1,21 +1,19 @@
 """A sink as the event loop sees it: queue, deadline, ejection and probes."""
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import Final
 
 from service.audit import controls
 from service.audit.chain import START
-from service.audit.flight import STANDSTILL, Absence, Flight, Item, SinkRules
+from service.audit.flight import Absence, Flight, Item, SinkRules
 from service.audit.gate import Pledge
+from service.audit.lanes import Lanes
 from service.audit.orders import Report, Turn, broken
 from service.audit.surroundings import Observer, Surroundings
 from service.audit.tally import Label, Tally
 from service.audit.worker import Hand
 
-BATCH: Final = 256
-"""Orders in one write at most."""
 HEADROOM: Final = 0.2
 """The part of a queue that is kept for releases."""
 
@@ -32,7 +30,7 @@ class Sink:
         self._hand = hand
         self._around = around
         self._observer = observer
-        self._queue: deque[Item] = deque()
+        self._queue = Lanes()
         self._flight: Flight | None = None
         self._absence: Absence | None = None
         self._tally = Tally()
@@ -96,7 +94,7 @@ class Sink:
     def _append(self, item: Item) -> None:
         if self._absence is not None:
             return
-        self._queue.append(item)
+        self._queue.add(item)
         self._at_rest.clear()
         self._go_on()
 
@@ -113,10 +111,8 @@ class Sink:
         if len(self._tally) and len(self._queue) < self._rules.queue / 2:
             since, counts = self._tally.since, self._tally.take()
             body = controls.aggregate(self._around, counts, since)
-            self._queue.append(Item(body, self._now()))
-        count = min(BATCH, len(self._queue))
-        batch = [self._queue.popleft() for _ in range(count)]
-        items = [item for item in batch if not item.is_needless]
+            self._queue.add(Item(body, self._now()))
+        items = [item for item in self._queue.take() if not item.is_needless]
         if items:
             self._send(items)
         elif self._queue:
@@ -125,17 +121,15 @@ class Sink:
             self._at_rest.set()
 
     def _send(self, items: list[Item]) -> None:
-        now = self._now()
-        waited = max(0.0, self._free_since - items[0].at) if items else 0.0
-        allowed = max(self._rules.deadline - waited, self._rules.deadline * STANDSTILL)
-        flight = Flight(items, now + allowed)
+        now, deadline = self._now(), self._rules.deadline
+        flight = Flight.departing(items, now=now, free_since=self._free_since, deadline=deadline)
         self._flight = flight
         self._at_rest.clear()
-        self._watch(flight, flight.due - now)
+        self._watch(flight, now)
         self._hand.worker.submit(lambda: self._write(flight), lambda: self._arrived(flight))
 
-    def _watch(self, flight: Flight, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+    def _watch(self, flight: Flight, now: float) -> None:
+        loop, seconds = asyncio.get_running_loop(), flight.await_next() - now
         flight.timer = loop.call_later(seconds, self._expired, flight)
 
     def _write(self, flight: Flight) -> None:
@@ -145,12 +139,15 @@ class Sink:
         flight.report = report
 
     def _expired(self, flight: Flight) -> None:
-        """Eject the sink, unless it is done, or it is the process that stood still."""
-        deadline, now = self._rules.deadline, self._now()
+        """Eject the sink, unless it is done, in time itself, or the process stood still."""
+        now = self._now()
         if flight.report is not None:
             self._arrived(flight)
-        elif flight.is_excused(now, deadline):
-            self._watch(flight, deadline)
+        elif flight.is_excused(now, self._rules.deadline):
+            self._watch(flight, now)
+        elif flight.expected < flight.due:
+            flight.give_up()
+            self._watch(flight, now)
         else:
             flight.is_late = True
             self._eject("late")
@@ -183,7 +180,7 @@ class Sink:
                 continue
             if index < report.landed:
                 item.pledge.landed(self)
-            if not flight.is_late:
+            if not (flight.is_late or item.is_late):
                 item.pledge.accept() if report.fault is None else item.pledge.refuse()
 
     def _eject(self, why: str) -> None:
@@ -191,13 +188,12 @@ class Sink:
         if self._absence is not None:
             return
         self._absence = Absence(why, self._around.clock.wall())
-        waiting = list(self._queue)
-        self._queue.clear()
+        waiting = self._queue.clear()
         self._absence.lose(waiting)
         self._at_rest.set()
         self._observer.ejected(self.name, why)
         for item in (*waiting, *(self._flight.items if self._flight else ())):
-            if item.pledge is not None:
+            if item.pledge is not None and not item.is_late:
                 item.pledge.refuse()
 
     def _recover(self, absence: Absence, *, is_well: bool) -> None:
@@ -210,7 +206,8 @@ class Sink:
         self._absence = None
         self._observer.readmitted(self.name, absence.told + absence.missed)
         if absence.missed or absence.owed:
-            self._queue.extend(absence.story(self._now()))
+            for item in absence.story(self._now()):
+                self._queue.add(item)
 
     def _probe(self, absence: Absence) -> None:
         """Write what the sink has to tell; if that is in time, it is healed."""

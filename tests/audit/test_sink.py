@@ -95,6 +95,43 @@ class TestSink:
         assert not await second.verdict
         assert 0.05 == pytest.approx(loop.time() - begun)
 
+    async def test_backlog_is_not_late(self) -> None:
+        """Records that waited behind others do not make their sink late: only its write can."""
+        made, observer = await started(SlowWorker(0.0), queue=10_000)
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = 0.04
+        for _ in range(1000):
+            made.sink.offer(BODY, ("denied", "x"))
+        for _ in range(20):
+            await asyncio.sleep(0.0399)
+            begun, pledge = asyncio.get_running_loop().time(), release(made)
+            assert await pledge.verdict
+            assert asyncio.get_running_loop().time() - begun <= 0.05
+        assert [] == observer.told
+
+    async def test_releases_go_first(self) -> None:
+        """A release does not wait for records that came before it and that nobody waits for."""
+        made, _ = await started()
+        for _ in range(60):
+            made.sink.offer(BODY, ("denied", "x"))
+        assert await release(made).verdict
+        assert ["open", "released", *["denied"] * 60] == made.paper.kinds()
+
+    async def test_release_out_of_time(self) -> None:
+        """A release that waited too long is refused; the sink, which writes in time, stays."""
+        made, observer = await started(SlowWorker(0.0))
+        assert isinstance(made.worker, SlowWorker)
+        made.worker.seconds = 0.04
+        made.sink.offer(BODY, ("denied", "x"))
+        await asyncio.sleep(0.001)
+        begun, pledge = asyncio.get_running_loop().time(), release(made)
+        assert not await pledge.verdict
+        assert 0.05 == pytest.approx(asyncio.get_running_loop().time() - begun)
+        pledge.withdraw(b'{"kind":"release-withdrawn"}')
+        await asyncio.sleep(1)
+        assert ["open", "denied", "released", "release-withdrawn"] == made.paper.kinds()
+        assert [] == observer.told
+
     async def test_ejected_does_not_wait(self) -> None:
         """An ejected sink refuses at once."""
         made, _ = await started(SlowWorker(0.0))

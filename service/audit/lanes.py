@@ -1,0 +1,47 @@
+"""What waits for a sink: releases and what is owed for them go first, the rest fills up."""
+
+from collections import deque
+from itertools import chain
+from typing import Final
+
+from service.audit.flight import Item
+from service.audit.orders import Gap, Turn
+
+BATCH: Final = 256
+"""Orders in one write at most."""
+FILL: Final = 64
+"""Of these, records that nobody waits for: a release that comes next waits for their write."""
+
+
+class Lanes:
+    """Two queues, in each of which first come is first written."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self) -> None:
+        self._first: deque[Item] = deque()
+        self._rest: deque[Item] = deque()
+
+    def add(self, item: Item) -> None:
+        """Queue ``item`` behind those of its kind."""
+        is_first = item.pledge or item.is_owed or isinstance(item.order, (Gap, Turn))
+        (self._first if is_first else self._rest).append(item)
+
+    def take(self) -> list[Item]:
+        """Take out the next batch."""
+        firsts = _taken(self._first, BATCH)
+        return firsts + _taken(self._rest, min(FILL, BATCH - len(firsts)))
+
+    def clear(self) -> list[Item]:
+        """Take out everything."""
+        items = list(chain(self._first, self._rest))
+        self._first.clear()
+        self._rest.clear()
+        return items
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._rest)
+
+
+def _taken(queue: deque[Item], most: int) -> list[Item]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
