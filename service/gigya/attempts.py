@@ -6,7 +6,7 @@ from typing import Final
 from service.deadline import Deadline
 from service.gigya.authentication import Authenticated
 from service.gigya.replies import MalformedReply, Reply, parse
-from service.gigya.signature import encoded
+from service.gigya.signature import encoded, encoded_name
 from service.gigya.troubles import Trouble, Troubled, of_outbound, of_reply, of_status
 from service.outbound import Answer, Outbound, OutboundError
 
@@ -34,7 +34,9 @@ async def post(
 
 def form(params: Mapping[str, str]) -> bytes:
     """Return ``params`` URL-encoded, as UTF-8 and by RFC 3986, which is also what is signed."""
-    return "&".join([f"{encoded(name)}={encoded(params[name])}" for name in params]).encode()
+    return "&".join(
+        [f"{encoded_name(name)}={encoded(value)}" for name, value in params.items()]
+    ).encode()
 
 
 def read(answer: Answer) -> Reply:
