@@ -11,6 +11,7 @@ from typing import Any, Final
 from service.cli.live import ask_gigya
 from service.cli.live_report import LiveReport, Question
 from service.settings.contents import LARGEST
+from service.settings.files import failing
 from service.settings.findings import Advice, Fault, Faults, Finding, shown
 from service.settings.load import Loaded, load
 
@@ -68,14 +69,28 @@ def _judged(
 ) -> tuple[Loaded | None, tuple[Fault, ...], tuple[Advice, ...]]:
     try:
         text = read_file(args.config)
-    except OSError:
-        return None, (Fault(path=(), message="cannot be read"),), ()
+    except OSError as error:
+        return None, (unreadable(args.config, error),), ()
     reader = None if args.without_files else read_file
     try:
         loaded = load(text, read_file=reader, now=now)
     except Faults as found:
         return None, found.faults, found.advice
-    return loaded, (), loaded.advice
+    there = () if args.without_files else _homeless(loaded)
+    return loaded, (), (*loaded.advice, *there)
+
+
+def unreadable(config: Path, error: OSError) -> Fault:
+    """Return the fault of a configuration that cannot be read."""
+    return Fault(path=(), message=f"{config} is {failing(error)}")
+
+
+def _homeless(loaded: Loaded) -> Iterator[Advice]:
+    """Yield the sinks whose directory is not here; where the service runs it may be."""
+    for at, sink in enumerate(loaded.settings.audit.sinks):
+        if sink.path is not None and not Path(sink.path).parent.is_dir():
+            message = "is in a directory that does not exist here"
+            yield Advice(path=("audit", "sinks", at, "path"), message=message)
 
 
 def _misasked(args: argparse.Namespace, loaded: Loaded) -> Iterator[Fault]:
@@ -109,8 +124,12 @@ def _print(
         print(line)
     files = ", files not read" if args.without_files else ""
     known = "" if digest is None else f", hash {digest}"
-    told = f"{len(faults)} faults, {len(advice)} warnings{files}{known}"
+    told = f"{_counted(faults, 'fault')}, {_counted(advice, 'warning')}{files}{known}"
     print(told, file=sys.stderr)
+
+
+def _counted(findings: Sequence[Finding], word: str) -> str:
+    return f"{len(findings)} {word}{'' if len(findings) == 1 else 's'}"
 
 
 def _lines(report: LiveReport | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from service.cli.check import unreadable
 from service.errors import InvalidRequest, ServiceError
 from service.model import CallerName, Field
 from service.policy import DENIALS, Decision, Grant, Policy, decide, describe_grant
@@ -48,13 +49,17 @@ def run(args: argparse.Namespace) -> int:
     try:
         text = args.config.read_bytes()
         settings = load(text, read_file=None, now=datetime.now(UTC)).settings
-    except OSError:
-        print("configuration: cannot be read", file=sys.stderr)
+    except OSError as error:
+        print(unreadable(args.config, error), file=sys.stderr)
         return FAULTY
     except Faults as faults:
         print(faults, file=sys.stderr)
         return FAULTY
     policy, catalogues = policy_of(settings), catalogues_of(settings)
+    if args.caller not in policy.callers:
+        print("denied: no caller of that name is configured")
+        print(f"callers: {', '.join(policy.callers) or 'none'}")
+        return DENIED
     try:
         row, fields = _asked(args, catalogues)
     except ServiceError as error:
@@ -101,11 +106,7 @@ def explanation(
 
 
 def _what_there_is(policy: Policy, caller: CallerName) -> Iterator[str]:
-    rules = policy.callers.get(caller)
-    if rules is None:
-        yield f"callers: {', '.join(policy.callers) or 'none'}"
-        return
-    for at, grant in enumerate(rules.grants):
+    for at, grant in enumerate(policy.callers[caller].grants):
         yield f"{caller}/grants[{at}]: {_in_words(grant)}"
 
 

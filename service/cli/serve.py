@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from service.app import Application, Parts, build
+from service.cli.check import unreadable
 from service.listener import Listener
 from service.logs import Log
 from service.metrics import Metrics
@@ -53,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
         loaded = _loaded(args.config, world)
     except Faults as faults:
         print(faults, file=sys.stderr)
+        return FAULTY
+    except OSError as error:
+        print(unreadable(args.config, error), file=sys.stderr)
         return FAULTY
     settings = loaded.settings
     log = Log(sys.stderr, level=settings.logging.level, form=settings.logging.format)

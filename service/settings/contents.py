@@ -108,6 +108,18 @@ def dates(octets: bytes, now: datetime) -> Iterator[str]:
             yield "holds a certificate that is not valid yet"
 
 
+def has_authority(octets: bytes) -> bool:
+    """Whether a checked certificate is one that may sign others (RFC 5280, section 4.2.1.9)."""
+    return any(map(_is_authority, _chain(octets)))
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
 _SPKI: Final = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

@@ -22,11 +22,16 @@ Materials = Mapping[str, Secret[bytes]]
 """What the named files held, by path, as they were when they were checked."""
 
 _FAILURES: Final[tuple[tuple[type[OSError], str], ...]] = (
-    (FileNotFoundError, "names a file that does not exist"),
-    (PermissionError, "names a file that may not be read"),
-    (IsADirectoryError, "names a directory, not a file"),
-    (OSError, "names a file that cannot be read"),
+    (FileNotFoundError, "a file that does not exist"),
+    (PermissionError, "a file that may not be read"),
+    (IsADirectoryError, "a directory, not a file"),
+    (OSError, "a file that cannot be read"),
 )
+
+
+def failing(error: OSError) -> str:
+    """Return what it is that could not be read."""
+    return next(told for kind, told in _FAILURES if isinstance(error, kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +61,7 @@ class Reader:
         try:
             octets = self.read_file(file)
         except OSError as error:
-            told = next(told for kind, told in _FAILURES if isinstance(error, kind))
-            self.problems[file] = told
+            self.problems[file] = f"names {failing(error)}"
             return
         if len(octets) > contents.LARGEST:
             self.problems[file] = f"names a file larger than {contents.LARGEST} octets"
@@ -79,6 +83,8 @@ def file_remarks(settings: Settings, reader: Reader, now: datetime) -> Iterator[
         if use.check is contents.certificates:
             yield from (advice(path, told) for told in contents.dates(held[path], now))
     yield from _tls_pair(held)
+    if _CLIENT_CA in held and not contents.has_authority(held[_CLIENT_CA]):
+        yield advice(_CLIENT_CA, "holds no authority: only the certificates in it are let in")
     for listed in _listed(settings):
         yield from _twins([path for path in listed if path in sound], sound, held)
 
@@ -91,9 +97,12 @@ def _problem(check: Check, content: Secret[bytes]) -> str | None:
     return None
 
 
+_TLS: Final[Path] = ("listeners", "api", "tls")
+_CLIENT_CA: Final[Path] = (*_TLS, "client_ca_file")
+
+
 def _tls_pair(held: Mapping[Path, bytes]) -> Iterator[Remark]:
-    tls: Path = ("listeners", "api", "tls")
-    certificate, key = (*tls, "certificate_file"), (*tls, "key_file")
+    certificate, key = (*_TLS, "certificate_file"), (*_TLS, "key_file")
     if certificate in held and key in held and not contents.is_pair(held[certificate], held[key]):
         yield fault(key, "does not belong to {}", named=certificate)
 
@@ -101,12 +110,15 @@ def _tls_pair(held: Mapping[Path, bytes]) -> Iterator[Remark]:
 def _twins(
     paths: list[Path], sound: Mapping[Path, Use], held: Mapping[Path, bytes]
 ) -> Iterator[Remark]:
-    """Yield a fault for each file that holds what one before it in its list holds."""
+    """Tell of each file that holds what one before it in its list holds.
+
+    It is how a rotation ends where only contents can be replaced while running: no fault.
+    """
     for at, path in enumerate(paths):
         for first in paths[:at]:
             is_other_file = sound[first].file != sound[path].file  # the same path is a rule's
             if is_other_file and hmac.compare_digest(held[first].strip(), held[path].strip()):
-                yield fault(path, "holds the same as {}", named=first)
+                yield advice(path, "holds the same as {}", named=first)
                 break
 
 
@@ -139,10 +151,9 @@ def _places(settings: Settings) -> Iterator[Place]:
 def _listener(settings: Settings) -> Iterator[Place]:
     tls = settings.listeners.api.tls
     if tls is not None:
-        path: Path = ("listeners", "api", "tls")
-        yield (*path, "certificate_file"), tls.certificate_file, contents.certificates
-        yield (*path, "key_file"), tls.key_file, contents.private_key
-        yield (*path, "client_ca_file"), tls.client_ca_file, contents.certificates
+        yield (*_TLS, "certificate_file"), tls.certificate_file, contents.certificates
+        yield (*_TLS, "key_file"), tls.key_file, contents.private_key
+        yield _CLIENT_CA, tls.client_ca_file, contents.certificates
 
 
 def _sites(settings: Settings) -> Iterator[Place]:

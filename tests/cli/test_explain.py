@@ -109,6 +109,7 @@ class TestDenied:
             (("crm-sync", "shop", "livejournal"), "denied: unknown-provider"),
             (("crm-sync", "nowhere", "twitter"), "denied: invalid-request: no site of that name"),
             (("blocked", "blog", "twitter"), "denied: missing blocked"),
+            (("gone", "shop", "twitter"), "denied: no caller of that name is configured"),
             (("gone", "shop", "twitter"), "callers: crm-sync, blocked"),
             (
                 ("crm-sync", "shop", "qq", "--field", "sessionHandle"),
@@ -150,7 +151,8 @@ class TestFaults:
     ) -> None:
         """So does none."""
         assert explain.FAULTY == ask("a", "b", "c", config=tmp_path / "none.yaml")
-        assert "configuration: cannot be read\n" == capsys.readouterr().err
+        told = f"configuration: {tmp_path / 'none.yaml'} is a file that does not exist\n"
+        assert told == capsys.readouterr().err
 
 
 class TestAgreement:

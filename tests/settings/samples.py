@@ -57,7 +57,7 @@ def good_files() -> Mapping[str, bytes]:
     return {
         "tls/certificate.pem": certificate(ec_key()),
         "tls/key.pem": pem(ec_key()),
-        "tls/ca.pem": certificate(ec_key(1)),
+        "tls/ca.pem": certificate(ec_key(1), is_authority=True),
         "secrets/partner-new": b" " + base64.b64encode(bytes(range(32))) + b"\r\n",
         "secrets/partner-old": base64.b64encode(bytes(range(1, 25))),
         "secrets/rsa-new.pem": pem(rsa_key(2048)),
@@ -93,7 +93,10 @@ def pem(
 
 
 def certificate(
-    key: ec.EllipticCurvePrivateKey, *, begins: datetime = NOW - timedelta(days=1)
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    begins: datetime = NOW - timedelta(days=1),
+    is_authority: bool = False,
 ) -> bytes:
     """Return a self-signed certificate in PEM that is good for ten days."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
@@ -105,6 +108,8 @@ def certificate(
         not_valid_before=begins,
         not_valid_after=begins + timedelta(days=10),
     )
+    constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
+    builder = builder.add_extension(constraints, critical=True)
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 

@@ -38,6 +38,8 @@ def config(tmp_path: Path) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(octets)
         text = text.replace(name, str(path))
+    for place in ("/var/log/audit/", "/run/"):
+        text = text.replace(f"path: {place}", f"path: {tmp_path}/")
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -50,7 +52,7 @@ class TestCheck:
         told = capsys.readouterr()
         simulator = "sites.staging.simulator: is not Gigya: for tests and staging only"
         assert f"warning: {simulator}\n" == told.out
-        assert told.err.startswith("0 faults, 1 warnings, hash ")
+        assert told.err.startswith("0 faults, 1 warning, hash ")
 
     def test_faults_are_told_on_standard_output(self, config: Path, capsys: Capture) -> None:
         """Every fault is a line of its own, and the status is 78."""
@@ -82,11 +84,22 @@ class TestCheck:
             (each["path"], each["line"]) for each in told["warnings"]
         ]
 
+    def test_a_place_for_the_audit_that_is_not_here(self, config: Path, capsys: Capture) -> None:
+        """A sink whose directory is not here is told, if files are looked at."""
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace("/audit.jsonl", "/no/audit.jsonl"), encoding="utf-8")
+        assert 0 == run("check", "--config", config)
+        told = "warning: audit.sinks.1.path: is in a directory that does not exist here"
+        assert told == capsys.readouterr().out.splitlines()[-1]
+        assert 0 == run("check", "--config", config, "--without-files")
+        assert "audit.sinks" not in capsys.readouterr().out
+
     def test_faults_in_json(self, tmp_path: Path, capsys: Capture) -> None:
         """A configuration that cannot be read is a fault like any other."""
         assert 78 == run("check", "--config", tmp_path / "none", "--json")
+        message = f"{tmp_path / 'none'} is a file that does not exist"
         assert {
-            "faults": [{"path": "configuration", "message": "cannot be read", "line": None}],
+            "faults": [{"path": "configuration", "message": message, "line": None}],
             "warnings": [],
             "hash": None,
             "live": None,

@@ -150,6 +150,24 @@ class TestAdvice:
             if not re.match("sites|auth", str(each))
         ]
 
+    def test_the_end_of_a_rotation(self) -> None:
+        """The same key in both files of a list is how a rotation ends: no start is refused."""
+        files = good_files()
+        both = {
+            "secrets/partner-old": files["secrets/partner-new"],
+            "secrets/audit-old": files["secrets/audit-new"],
+        }
+        lists = ("sites.shop.partner_secret_files", "audit.key_files")
+        told = [str(each) for each in loaded(**both).advice if "same" in str(each)]
+        assert [f"{each}.1: holds the same as {each}.0" for each in lists] == told
+
+    def test_a_leaf_is_no_authority(self) -> None:
+        """Whoever names a caller's own certificate as the authority lets in nobody else."""
+        told = [str(each) for each in loaded(**{"tls/ca.pem": certificate(ec_key(1))}).advice]
+        path = "listeners.api.tls.client_ca_file"
+        only = f"{path}: holds no authority: only the certificates in it are let in"
+        assert [only] == [each for each in told if "authority" in each]
+
     @pytest.mark.parametrize(
         ("begins", "told"),
         [
