@@ -36,8 +36,9 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def limits_of(settings: Settings) -> Mapping[CallerName, CallerLimits]:
-    """Return each caller's limits."""
-    return {CallerName(caller.name): _limits(caller.limits) for caller in settings.callers}
+    """Return each caller's limits; none may take all the room there is for requests."""
+    share = max(1, settings.listeners.api.max_in_flight // 2)
+    return {CallerName(caller.name): _limits(caller.limits, share) for caller in settings.callers}
 
 
 def _rules(caller: Caller, catalogues: Catalogues) -> CallerRules:
@@ -68,12 +69,12 @@ def _grant(row: GrantRow, catalogues: Catalogues) -> Grant:
     )
 
 
-def _limits(row: LimitsRow) -> CallerLimits:
+def _limits(row: LimitsRow, share: int | None = None) -> CallerLimits:
     users = row.distinct_users
     return CallerLimits(
         rate=row.rate,
         burst=row.burst,
-        in_flight=row.in_flight,
+        in_flight=share if row.in_flight is None else row.in_flight,
         distinct_users=None
         if users is None
         else DistinctUsers(count=users.count, window=users.window),

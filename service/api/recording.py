@@ -74,8 +74,9 @@ class Recording:
         except CallerGone:
             entry.outcome = GONE
         except asyncio.CancelledError:
-            if not entry.is_committed:  # what was recorded stays what was recorded
-                entry.outcome = CANCELLED
+            # Only the end of the process cancels. What was recorded stays what was recorded.
+            if not entry.is_committed:
+                await self._refuse(entry, ShuttingDown(CUT), answer, outcome=CANCELLED)
             raise
         except Exception as error:  # noqa: BLE001  # the last place that can record it
             self._unexpected(entry, error)
@@ -95,10 +96,17 @@ class Recording:
                 retry_after=1,
             )
 
-    async def _refuse(self, entry: Entry, error: ServiceError, answer: "_Answer") -> None:
+    async def _refuse(
+        self,
+        entry: Entry,
+        error: ServiceError,
+        answer: "_Answer",
+        *,
+        outcome: str | None = None,
+    ) -> None:
         if answer.has_begun:
             return  # half an answer is out: closing the connection is all that is left
-        entry.outcome, entry.reason = error.code, error.reason
+        entry.outcome, entry.reason = outcome or error.code, error.reason
         entry.exchange = error.exchange or entry.exchange
         status, headers, body = render(error, entry.audit_id)
         entry.status = status
@@ -112,6 +120,7 @@ class Recording:
         await entry.commit()
 
 
+CUT: Final = "This replica ended before it had the answer. Ask again."
 FAULT: Final = (
     "Something went wrong in this service, and nothing was released. Give the operators the"
     " audit_id."

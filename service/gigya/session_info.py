@@ -3,6 +3,7 @@
 Source: socialize.getSessionInfo; facts.md §1, §2 and §4.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -84,6 +85,7 @@ class SessionInfo:
         fields, exchange = self._opened(reply, query, ring, exchange)
         if "authToken" not in fields:
             raise failure(reply, exchange)
+        _check_texts(fields, exchange)
         return self._session(query, fields, ring, exchange)
 
     def _note_ignored(self, reply: Reply, params: Mapping[str, str]) -> None:
@@ -167,6 +169,20 @@ def _check_context(reply: Reply, params: Mapping[str, str], exchange: Exchange) 
             reason="foreign-context",
             exchange=exchange,
         )
+
+
+def _check_texts(fields: Fields, exchange: Exchange) -> None:
+    # A caller puts a token into a header: a line break in it would be another header.
+    if any(_CONTROL.search(fields[name].reveal()) for name in RELEASED_TEXTS if name in fields):
+        raise UpstreamInvalid(
+            "A value in Gigya's reply holds control characters.",
+            reason="control-characters",
+            exchange=exchange,
+        )
+
+
+RELEASED_TEXTS: Final = ("authToken", "tokenSecret", "sessionHandle", "providerUID")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _unopened(exchange: Exchange) -> ServiceError:

@@ -43,7 +43,7 @@ class CallerLimits(Section):
     burst: Amount | None = None
     """Requests at once beyond the rate."""
     in_flight: Amount | None = None
-    """Requests that are worked on at the same time."""
+    """Requests that are worked on at the same time; absent: half of max_in_flight."""
     distinct_users: DistinctUsers | None = None
     """Different users in a time."""
 

@@ -106,3 +106,21 @@ class TestEverythingElse:
         assert [405] * 3 == [
             (await ask(path, method=method)).status_code for method in ("POST", "PUT", "DELETE")
         ]
+
+
+class TestLatest:
+    async def test_is_used_again_for_a_second(self) -> None:
+        """Whoever asks for metrics without end makes them once a second, never twice at once."""
+        made: list[bytes] = []
+
+        def make() -> bytes:
+            made.append(b"")
+            return str(len(made)).encode()
+
+        app = management(readiness=dict, exposition=make, content_type="text/plain")
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://proxy"
+        ) as client:
+            answers = await asyncio.gather(*(client.get("/metrics") for _ in range(20)))
+
+        assert ({"1"}, 1) == ({answer.text for answer in answers}, len(made))

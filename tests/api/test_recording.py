@@ -167,7 +167,7 @@ class TestRecording:
             await desk.ask()
 
         assert ["cancelled"] == [kept["outcome"] for kept in desk.journal.kept]
-        assert [] == desk.sent
+        assert (503, "shutting-down") == (desk.journal.kept[0]["status"], desk.document["code"])
 
     async def test_a_cancel_after_the_gate_does_not_rewrite_history(self) -> None:
         """What was recorded as released stays so, though the answer was cut off."""
@@ -309,7 +309,7 @@ class TestTheWholeService:
         assert ("cancelled", "allow", "twitter") == tuple(
             record[name] for name in ("outcome", "decision", "provider")
         )
-        assert not {"status", "released", "names_released", "tokens"} & set(record)
+        assert not {"released", "names_released", "tokens"} & set(record)
 
     async def test_a_caller_that_leaves_while_gigya_is_asked(self, tmp_path: Path) -> None:
         """Its tokens were about to be sent: the record says released, which nobody can unsay."""

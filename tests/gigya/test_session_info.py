@@ -397,6 +397,17 @@ class TestExpiries:
         assert at == (await rig.session()).token_expires_at
 
 
+class TestTexts:
+    @pytest.mark.parametrize("name", ["authToken", "providerUID"])
+    async def test_with_control_characters_are_refused(self, name: str) -> None:
+        """A caller puts a token into a header: a line break in it would be another header."""
+        rig = Rig()
+        rig.knobs.turn(members={name: "token\r\nx-injected: 1"})
+        with pytest.raises(UpstreamInvalid) as caught:
+            await rig.session()
+        assert "control-characters" == caught.value.reason
+
+
 class TestContext:
     async def test_of_another_request_is_refused(self) -> None:
         """A reply that echoes another context is somebody else's session."""

@@ -114,7 +114,12 @@ class Secrets:
                 },
             ],
             "callers": [
-                caller("crm", *every, candidate_grants=[grant("authToken", site="bearer")]),
+                caller(
+                    "crm",
+                    *every,
+                    candidate_grants=[grant("authToken", site="bearer")],
+                    limits={"in_flight": 9},
+                ),
                 caller("slow", grant(site="bearer"), limits={"rate": 0.001, "burst": 1}),
                 caller("narrow", grant("authToken", site="bearer", providers=["google"])),
                 caller("expired", grant(site="bearer", user_proof="uid_signature")),
