@@ -12,8 +12,19 @@ from typing import Any, Final, NoReturn
 import httptools
 from uvicorn import Config
 
+from service.heads import (
+    FRAMING,
+    MALFORMED,
+    PIPELINE,
+    TOO_LARGE,
+    TOO_SLOW,
+    Unacceptable,
+    host_fault,
+    size,
+    without_offer,
+)
 from service.model import PEER_CERTIFICATE
-from service.parting import HOST, MALFORMED, TOO_LARGE, TOO_SLOW, Limit, Parting, Unacceptable
+from service.parting import PIPELINED, Limit, Parting
 from service.reception import Hall
 from service.tls import PeerCertificate
 
@@ -25,9 +36,6 @@ UNWANTED: Final = 1 << 20
 
 FIRST_WORD: Final = 1.0
 """Seconds that a new connection has for its first request once the process is to end."""
-
-OFFER: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
-"""Headers of an offer to switch protocols; ``Connection`` names the two others."""
 
 
 class Reading(Enum):
@@ -61,7 +69,7 @@ class Connection(Parting):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head is due ``header_timeout`` after the connection was accepted."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
+        super().connection_made(transport)
         self._certificate = PeerCertificate.of(transport)
         spent = self.loop.time() - self._accepted_at
         self._limit.begin(self.hall.terms.header_timeout - spent, self._too_slow)
@@ -104,6 +112,11 @@ class Connection(Parting):
         if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer, which comes after the body, is none (RFC 9110 §6.5.1)."""
+        if self._reading is Reading.HEAD:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
         self._check_head()
@@ -114,7 +127,7 @@ class Connection(Parting):
             return  # for ``_decline``
         super().on_headers_complete()
         self._reading = Reading.BODY
-        self._dropped = 0
+        self._fed = self._dropped = 0
         self._limit.stop()
         if self._should_retire():
             self.cycle.keep_alive = False
@@ -122,6 +135,7 @@ class Connection(Parting):
     def on_body(self, body: bytes) -> None:
         """Take part of a body, or drop it when the answer is out."""
         super().on_body(body)
+        self._fed -= len(body)
         if self.cycle.response_complete:
             self._dropped += len(body)
             if self._dropped > UNWANTED:
@@ -141,11 +155,12 @@ class Connection(Parting):
         if was is Reading.NOTHING:
             self._reading = Reading.HEAD  # be it only the empty lines that may precede one
         self._parse(data)
-        if self._reading is Reading.HEAD and not self._deaf:
-            # Of a head that begins in this slice it is only known that some of it does.
-            self._fed += self._slice if begun == self._begun and was is Reading.HEAD else 1
+        if self._reading is not Reading.NOTHING and not self._deaf:
+            # Of what begins in this slice it is only known that some of it does.
+            is_whole = (begun, was) == (self._begun, self._reading)
+            self._fed = self._fed + self._slice if is_whole else 1
             if self._fed > self.hall.terms.max_head:
-                self._refuse(TOO_LARGE)
+                self._refuse(TOO_LARGE if self._reading is Reading.HEAD else FRAMING)
         if not self._deaf and not self.transport.is_closing():
             self._see_to_timer()
 
@@ -164,21 +179,19 @@ class Connection(Parting):
 
         The parser stops behind such a head, and uvicorn loses the body. Java's client offers h2c.
         """
+        version = self.parser.get_http_version()
         self.parser = httptools.HttpRequestParser(self)
-        kept = [header for header in self.headers if header[0] not in OFFER]
-        lines = b"".join(b"%s: %s\r\n" % header for header in kept)
-        self._parse(b"%s %s HTTP/1.1\r\n%s\r\n%s" % (self._method, self.url, lines, rest))
+        self._parse(without_offer(self._method, self.url, version, self.headers) + rest)
 
     def _check_head(self) -> None:
-        # RFC 9112 §3.2: 400 to any 1.1 request without Host, or with several.
-        hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            self._fail(HOST)
+        if fault := host_fault(self.headers, self.parser.get_http_version()):
+            self._fail(fault)
         largest = self.hall.terms.max_head
-        if self._fed or self._slice > largest:  # else it cannot be that large
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > largest:
-                self._fail(TOO_LARGE)
+        could_be_large = self._fed or self._slice > largest
+        if could_be_large and size(self.url, self.headers) > largest:
+            self._fail(TOO_LARGE)
+        if len(self.pipeline) >= PIPELINED:
+            self._fail(PIPELINE)
 
     def _fail(self, fault: Unacceptable) -> NoReturn:
         self._fault = fault
@@ -201,7 +214,9 @@ class Connection(Parting):
             self._limit.begin(seconds, self._too_slow)
 
     def _too_slow(self) -> None:
-        if self._reading is Reading.BODY:
+        if self.is_ahead:  # it is we who do not read
+            self._limit.begin(self.hall.terms.header_timeout, self._too_slow)
+        elif self._reading is Reading.BODY:
             self._body_too_slow()
         elif self._reading is Reading.HEAD:
             self._refuse(TOO_SLOW)

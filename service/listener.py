@@ -16,7 +16,7 @@ from uvicorn import Config
 from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
-from service.reception import Hall, Observe, Terms, ignore
+from service.reception import Client, Hall, Observe, Terms, ignore
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
@@ -154,14 +154,16 @@ class Listener:
                 self._admit(listening.accept()[0])
 
     def _admit(self, accepted: socket.socket) -> None:
-        if self.connections >= self.terms.max_connections:
+        client = peer_of(accepted)
+        if self.connections >= self.terms.max_connections and not self.hall.places.make_room():
             # Turned away at once, a peer can ask another replica instead of waiting in a queue.
-            self.hall.tell("connection-refused", "too-many", peer_of(accepted))
+            self.hall.tell("connection-refused", "too-many", client)
             accepted.close()
             return
         beginning = asyncio.create_task(self._begin(accepted))
         self._beginnings.add(beginning)
-        beginning.add_done_callback(partial(self._begun, accepted))
+        beginning.add_done_callback(partial(self._begun, accepted, client))
+        self.hall.places.wait(beginning, client, partial(self._make_room, beginning, client))
 
     async def _begin(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -174,8 +176,18 @@ class Listener:
         secured = partial(connection, generation=context.generation)
         await shake(accepted, secured, context.value, self.hall)
 
-    def _begun(self, accepted: socket.socket, beginning: asyncio.Task[None]) -> None:
+    def _make_room(self, beginning: asyncio.Task[None], client: Client) -> None:
+        self.hall.tell("connection-refused", "made-room", client)
+        beginning.cancel()
+
+    def _begun(
+        self,
+        accepted: socket.socket,
+        client: Client,
+        beginning: asyncio.Task[None],
+    ) -> None:
         self._beginnings.discard(beginning)
+        self.hall.places.leave(beginning, client)
         if beginning.cancelled() or beginning.exception() is not None:
             accepted.close()
         self.hall.left.set()

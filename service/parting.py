@@ -7,8 +7,10 @@ from typing import Final
 
 from uvicorn import Config
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.heads import PIPELINE, Unacceptable
 from service.reception import Hall
 
 LINGER: Final = 2.0
@@ -16,26 +18,14 @@ LINGER: Final = 2.0
 
 UNAVAILABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
 
+PIPELINED: Final = 16
+"""Requests of a connection that wait while one is answered; more are not taken."""
+
 KINDS: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.BAD_REQUEST: "malformed-request",
     HTTPStatus.REQUEST_TIMEOUT: "too-slow",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "malformed-request",
 }
-
-
-class Unacceptable(Exception):
-    """A request that no application sees: ``status`` is its answer, ``reason`` a slug for us."""
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-MALFORMED: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
-HOST: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "host-header")
-TOO_LARGE: Final = Unacceptable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
-TOO_SLOW: Final = Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout")
 
 
 class Limit:
@@ -62,6 +52,19 @@ class Limit:
             self._due = None
 
 
+class Flow(FlowControl):
+    """uvicorn's, which reads nothing more while ``is_ahead`` says that the peer is far enough."""
+
+    def __init__(self, transport: asyncio.Transport, is_ahead: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._is_ahead = is_ahead
+
+    def resume_reading(self) -> None:
+        """Read on, unless what is read would only wait."""
+        if not self._is_ahead():
+            super().resume_reading()
+
+
 class Parting(HttpToolsProtocol):
     """uvicorn's protocol, with an end to every wait for a peer that does not read."""
 
@@ -76,6 +79,17 @@ class Parting(HttpToolsProtocol):
     def is_busy(self) -> bool:
         """Whether an answer is owed."""
         return self._running is not None and not self._running.response_complete
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether requests wait for their turn; what follows them then waits in the kernel."""
+        return bool(self.pipeline) and not self._deaf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; until there is a request, the place may be needed for another peer."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
+        self.flow = Flow(self.transport, lambda: self.is_ahead)
+        self._wait()
 
     def pause_writing(self) -> None:
         """Give a peer that does not read its answer ``send_timeout``."""
@@ -96,6 +110,7 @@ class Parting(HttpToolsProtocol):
             self._running.message_event.set()
         self._unset_keepalive_if_required()
         self._cutting.stop()
+        self.hall.places.leave(self, self.client)
         self.hall.left.set()
 
     def on_response_complete(self) -> None:
@@ -103,6 +118,10 @@ class Parting(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._cutting.begin(LINGER, self._cut)
+        elif not self.is_busy:
+            self._wait()
+        else:
+            self.flow.resume_reading()  # uvicorn has tried before it took the next in turn
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""
@@ -120,17 +139,20 @@ class Parting(HttpToolsProtocol):
         """
         self._deaf = True
         self.hall.tell(KINDS[fault.status], fault.reason, self.client)
-        if self.pipeline:
+        if fault is PIPELINE:
+            self.cycle.keep_alive = False  # its answer says that nothing after it was taken
+        elif self.pipeline:
             self.hang_up()
-        elif not self.is_busy:
-            self._answer(fault.status)
         elif within_request:
             self._withdraw(fault.status)
+        elif not self.is_busy:
+            self._answer(fault.status)
         else:
             self.cycle.keep_alive = False  # the request before it is answered first
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        self.hall.places.leave(self, self.client)
         turn_away = self.hall.turn_away
         # One by one: what waits behind others of its connection would be told from within itself.
         if turn_away is None or self.pipeline or not self.hall.is_full:
@@ -148,6 +170,13 @@ class Parting(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _wait(self) -> None:
+        self.hall.places.wait(self, self.client, self._make_room)
+
+    def _make_room(self) -> None:
+        self.hall.tell("connection-refused", "made-room", self.client)
+        self.transport.abort()
 
     def _withdraw(self, status: HTTPStatus) -> None:
         """Take the request back from the application, which sees that its peer has gone."""

@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from uvicorn.server import ServerState
+
+from service.floods import peer_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,49 @@ def _plain() -> int:
     return 0
 
 
+Client = tuple[str, int] | None
+"""Address and port of a peer, unless it has gone."""
+
+
+class Places:
+    """Who holds a place without being owed an answer, and so may have to leave it.
+
+    Of the peer that has most such places (``floods.peer_of``) the one goes that it left longest.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[object, Callable[[], None]]] = {}
+
+    def wait(self, who: object, client: Client, leave: Callable[[], None]) -> None:
+        """Note that ``who`` waits for its peer from now on; ``leave`` ends it at once."""
+        self._waiting.setdefault(_peer(client), {})[who] = leave
+
+    def leave(self, who: object, client: Client) -> None:
+        """Note that ``who`` has work, or has gone."""
+        peer = _peer(client)
+        of_peer = self._waiting.get(peer, {})
+        of_peer.pop(who, None)
+        if not of_peer:
+            self._waiting.pop(peer, None)
+
+    def make_room(self) -> bool:
+        """Have one leave; whether there was one."""
+        if not self._waiting:
+            return False
+        most = max(self._waiting, key=lambda peer: len(self._waiting[peer]))
+        of_peer = self._waiting[most]
+        leave = of_peer.pop(next(iter(of_peer)))
+        if not of_peer:
+            del self._waiting[most]
+        leave()
+        return True
+
+
+@lru_cache(maxsize=4096)  # asked for twice with each request
+def _peer(client: Client) -> str:
+    return peer_of(client[0] if client else None)
+
+
 class Hall(ServerState):
     """What the connections of one listener have in common.
 
@@ -74,6 +120,7 @@ class Hall(ServerState):
         self.turn_away = turn_away
         self.retiring = False
         self.left = asyncio.Event()
+        self.places = Places()
         self._observe = observe
 
     @property
@@ -82,7 +129,7 @@ class Hall(ServerState):
         most = self.terms.max_in_flight
         return most is not None and len(self.tasks) >= most
 
-    def tell(self, kind: str, reason: str, client: tuple[str, int] | None) -> None:
+    def tell(self, kind: str, reason: str, client: Client) -> None:
         """Tell the observer, which cannot fail a request."""
         peer = client[0] if client else None
         try:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ import uvloop
 
 from service.connection import UNWANTED, Reading
 from service.listener import Listener
-from service.reception import Hall, Refusal, Terms
+from service.parting import PIPELINED
+from service.reception import Hall, Places, Refusal, Terms
 from tests.listening import GET, Held, answer, echo, listening
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -31,6 +33,28 @@ def post(body: bytes, *, length: int | None = None, path: bytes = b"/") -> bytes
     return (
         b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + size + b"\r\n\r\n"
     ) + body
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def http_version(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the version of the request."""
+    del receive
+    await answer(send, scope["http_version"].encode())
+
+
+async def headers(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the names of the headers that there are when the body has been read."""
+    while (await receive())["more_body"]:
+        pass
+    await answer(send, b" ".join(name for name, _ in scope["headers"]))
+
+
+async def hasty(scope: Any, receive: Any, send: Any) -> None:
+    """Answer before the body has come."""
+    del scope, receive
+    await answer(send, b"no", 401)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -81,6 +105,22 @@ class TestServing:
         async with listening() as door, door.client() as client:
             answers = [await client.ask(upgrading), await client.ask(post(b"two"))]
         assert [b"POST / one", b"POST / two"] == answers
+
+    @pytest.mark.parametrize(
+        ("version", "connection"),
+        [(b"1.1", b"Upgrade, close"), (b"1.0", b"Upgrade")],
+        ids=["last request", "HTTP/1.0"],
+    )
+    async def test_takes_the_rest_of_an_offer_as_it_is(
+        self, version: bytes, connection: bytes
+    ) -> None:
+        """Only the offer is passed over: the version, and the wish to close, are the peer's."""
+        offer = b"Connection: " + connection + b"\r\nUpgrade: h2c\r\nContent-Length"
+        request = post(b"one").replace(b"Content-Length", offer).replace(b"1.1", version)
+        async with listening(http_version) as door, door.client() as client:
+            client.writer.write(request)
+            received = await client.rest()
+        assert received.endswith(b"\r\nconnection: close\r\n\r\n" + version)
 
     async def test_takes_a_body_in_pieces(self) -> None:
         """A body may come octet by octet, as long as it comes."""
@@ -137,6 +177,13 @@ class TestServing:
             with pytest.raises(OSError, match="in use"):
                 await other.open()
 
+
+FRAMES = {
+    "many trailers": (b"0\r\n", b"a:b\r\n"),
+    "endless trailer": (b"0\r\na: ", b"a" * 1000),
+    "endless extension": (b"1;", b"a" * 1000),
+    "small chunks": (b"", b"1\r\na\r\n"),
+}
 
 MALFORMED = {
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -257,9 +304,60 @@ class TestHead:
         """The cap counts each head alone: many of nearly that size pass on one connection."""
         head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes(b"x" * 3900) + b"\r\n\r\n"
         async with listening(max_head=4096) as door, door.client() as client:
-            client.writer.write(head * 20)
-            bodies = [(await client.answer())[1] for _ in range(20)]
-        assert [b"GET / "] * 20 == bodies
+            client.writer.write(head * 16)
+            bodies = [(await client.answer())[1] for _ in range(16)]
+        assert [b"GET / "] * 16 == bodies
+
+
+class TestChunks:
+    @pytest.mark.parametrize("offer", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+    async def test_bring_no_headers(self, offer: bytes) -> None:
+        """A trailer is never a header (RFC 9110 §6.5.1): no credential comes behind a body."""
+        request = CHUNKED.replace(b"Host", offer + b"Host")
+        trailer = b"3\r\none\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+        async with listening(headers) as door, door.client() as client:
+            names = await client.ask(request + trailer)
+        assert b"authorization" not in names.split()
+
+    @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+    async def test_have_an_end(self, frame: tuple[bytes, bytes]) -> None:
+        """What frames a body may be as long as a head, whether in trailers or between octets."""
+        first, more = frame
+        async with listening(headers, max_head=4096) as door, door.client() as client:
+            client.writer.write(CHUNKED + first + more * (40_000 // len(more)))
+            received = await client.rest()
+            assert ("malformed-request", "body-framing") == await door.refused()
+        assert received.startswith(b"HTTP/1.1 400 ")
+
+    @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+    async def test_have_it_after_their_answer(self, frame: tuple[bytes, bytes]) -> None:
+        """After an early answer there is no second one: the connection is closed."""
+        first, more = frame
+        async with listening(hasty, max_head=4096) as door, door.client() as client:
+            assert b"no" == await client.ask(CHUNKED)
+            client.writer.write(first + more * (40_000 // len(more)))
+            assert b"" == await client.rest()
+            assert ("malformed-request", "body-framing") == await door.refused()
+
+    async def test_may_be_many_in_a_large_body(self) -> None:
+        """Octets of the body itself are not framing, however many there are."""
+        chunks = b"1000\r\n" + bytes(4096) + b"\r\n"
+        async with listening(max_head=4096) as door, door.client() as client:
+            body = await client.ask(CHUNKED + chunks * 100 + b"0\r\n\r\n")
+        assert 100 * 4096 == len(body.removeprefix(b"POST / "))
+
+
+class TestPipeline:
+    async def test_has_an_end(self) -> None:
+        """Of more requests than are kept waiting the rest is not taken, as the last answer says."""
+        held = Held()
+        async with listening(held) as door, door.client() as client:
+            client.writer.write(GET * 1000)
+            assert ("malformed-request", "pipeline") == await door.refused()
+            held.go.set()
+            received = await client.rest()
+        assert (1 + PIPELINED, 1) == (len(held.paths), received.count(b"connection: close"))
+        assert 1 + PIPELINED == received.count(b"HTTP/1.1 200 OK")
 
 
 class TestSlowPeer:
@@ -367,13 +465,33 @@ class TestSlowPeer:
 
 class TestCapacity:
     async def test_turns_away_whom_it_has_no_room_for(self) -> None:
-        """Over ``max_connections`` a peer is let in and put out at once, and told of."""
-        async with listening(max_connections=1) as door, door.client() as first:
-            await first.ask()
+        """While all of ``max_connections`` have work a peer is put out at once, and told of."""
+        held = Held()
+        async with listening(held, max_connections=1) as door, door.client() as first:
+            first.writer.write(GET)
+            await held.arrived.wait()
             async with door.client() as second:
                 assert b"" == await second.rest()
                 assert ("connection-refused", "too-many") == await door.refused()
-            assert b"GET / " == await first.ask()
+            held.go.set()
+            assert b"GET / " == (await first.answer())[1]
+
+    @pytest.mark.parametrize("words", [b"", b"GET / HT", GET], ids=["silent", "half", "idle"])
+    async def test_makes_room(self, words: bytes) -> None:
+        """Who is owed nothing, and has been for longest, leaves its place to who comes."""
+        async with (
+            listening(max_connections=2) as door,
+            door.client() as first,
+            door.client() as second,
+        ):
+            first.writer.write(words)
+            if words == GET:
+                await first.answer()
+            await second.ask()
+            async with door.client() as third:
+                assert b"GET / " == await third.ask()
+                assert (b"", b"GET / ") == (await first.rest(), await second.ask())
+            assert ("connection-refused", "made-room") == await door.refused()
 
     async def test_has_room_again_when_one_has_gone(self) -> None:
         """A place is free as soon as its connection is lost."""
@@ -383,6 +501,32 @@ class TestCapacity:
             await until(lambda: door.listener.connections == 0)
             async with door.client() as second:
                 assert b"GET / " == await second.ask()
+
+
+class TestPlaces:
+    def test_gives_that_of_the_peer_with_most(self) -> None:
+        """Whoever takes many places loses of its own, and of those the one that it left longest."""
+        places, left = Places(), list[str]()
+        for name, address in [("2", "192.0.2.1"), ("1", "2001:db8::1"), ("3", "2001:db8::2")]:
+            places.wait(name, (address, 1), partial(left.append, name))
+        assert ([True] * 3 + [False], ["1", "2", "3"]) == (
+            [places.make_room() for _ in range(4)],
+            left,
+        )
+
+    def test_gives_none_of_who_works(self) -> None:
+        """Whoever has work, or has gone, is not put out; whoever waits again is last in turn."""
+        places, left = Places(), list[str]()
+        for name in ("1", "2", "3"):
+            places.wait(name, ("192.0.2.1", 1), partial(left.append, name))
+        places.leave("2", ("192.0.2.1", 1))
+        places.leave("1", ("192.0.2.1", 1))
+        places.wait("1", ("192.0.2.1", 1), partial(left.append, "1"))
+        assert ([True, True, False], ["3", "1"]) == (
+            [places.make_room() for _ in range(3)],
+            left,
+        )
+        places.leave("2", ("192.0.2.1", 1))
 
 
 class TestAccepting:

@@ -10,7 +10,7 @@ from uvicorn import Config
 
 from service.connection import Connection
 from service.reception import Hall, Refusal, Terms
-from tests.listening import GET, answer, echo
+from tests.listening import GET, Held, answer, echo
 from tests.virtual_time import VIRTUAL, VirtualLoop
 
 HALF = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf"
@@ -25,6 +25,7 @@ class Wire(asyncio.Transport):
         self.written = b""
         self.closed_at: float | None = None
         self.cut_at: float | None = None
+        self.is_read = True
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -42,10 +43,10 @@ class Wire(asyncio.Transport):
         return False
 
     def pause_reading(self) -> None:
-        return
+        self.is_read = False
 
     def resume_reading(self) -> None:
-        return
+        self.is_read = True
 
 
 class Line:
@@ -173,6 +174,26 @@ class TestLimits:
         line.wire.closed_at = None
         await asyncio.sleep(1000)
         assert (None, None, []) == (line.wire.closed_at, line.wire.cut_at, line.reasons)
+
+
+class TestPipeline:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_waits_in_the_kernel(self) -> None:
+        """Nothing more is read until the last of the pipeline has its turn; nor is it late."""
+        held = Held()
+        line = Line(held, header_timeout=10)
+        line.say(GET * 3 + GET[:-2])
+        await asyncio.sleep(60)
+        waiting = line.wire.is_read
+        held.go.set()
+        await asyncio.sleep(1)
+        assert (False, True, 3, []) == (waiting, line.wire.is_read, len(held.paths), line.reasons)
+        line.say(GET[-2:])
+        await asyncio.sleep(1)
+        assert 4 == line.wire.written.count(b"GET / ")
 
 
 class TestCutting:

@@ -56,6 +56,13 @@ async def refused_client(door: Door, client: ssl.SSLContext) -> AsyncIterator[Cl
         yield None
 
 
+async def until_empty(door: Door) -> None:
+    """Wait until nobody is connected."""
+    while door.listener.connections:
+        door.listener.hall.left.clear()
+        await door.listener.hall.left.wait()
+
+
 class TestHandshake:
     async def test_hands_the_certificate_to_the_application(self, tmp_path: Path) -> None:
         """A peer that verifies is served, and its certificate stands in the scope."""
@@ -108,6 +115,16 @@ class TestHandshake:
                 client.writer.write(outgoing.read())
                 incoming.write(await client.reader.read(65536))
                 assert secured.read(15) == b"HTTP/1.1 200 OK"
+
+    async def test_makes_room_for_another(self, tmp_path: Path) -> None:
+        """Whoever is long over its handshake leaves its place to who comes."""
+        peer = client_context(AUTHORITY, CALLER, tmp_path)
+        async with listening(whoami, tls=mutual(), max_connections=1) as door:
+            async with door.client() as silent, door.client(peer) as client:
+                assert CALLER.der == await client.ask()
+                assert b"" == await silent.rest()
+            assert ("connection-refused", "made-room") == await door.refused()
+            await until_empty(door)
 
     async def test_ends_with_the_drain(self, tmp_path: Path) -> None:
         """What has begun over TLS is answered like anything else."""

@@ -66,6 +66,7 @@ ORDER: Final = (
     "metrics",
     "logs",
     "tls",
+    "heads",
     "reception",
     "parting",
     "handshake",
