@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.chart import table as helm_values
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
@@ -130,6 +131,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "record fields": record_fields,
     "record kinds": record_kinds,
     "failures": failures,
+    "helm values": helm_values,
     "metrics": metrics,
 }
 

@@ -61,7 +61,7 @@ def test_the_tables_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("block", COMMAND_BLOCKS, ids=lambda block: f"line {block.line}")
 def test_every_command_is_run_or_said_not_to_be(block: Block) -> None:
     """A reader knows of each command whether something runs it, and of the others why not."""
-    said = ("command: ", "run by tests/", "not run: ")
+    said = ("command: ", "run by tests/", "installation: ", "not run: ")
     assert block.comment.startswith(said), f"line {block.line}: {block.text[:60]}"
     if block.comment.startswith("run by "):
         assert (README.parent / block.comment.removeprefix("run by ").split()[0]).is_file()
