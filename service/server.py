@@ -98,7 +98,7 @@ class Server:
         """Serve until stopped, and return the exit status.
 
         Raises ``OSError`` when an address cannot be had; the closers have run then, too. With
-        ``signals`` it must run in the main thread.
+        ``signals`` it must run in the main thread; SIGHUP is ignored afterwards.
         """
         if signals:
             self._install()
@@ -157,7 +157,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(ending, self._on_ending)
-        loop.add_signal_handler(signal.SIGHUP, self._hooks.reload)
+        # Not the loop's: between its handler and none, the default would end the process.
+        reload = self._hooks.reload
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload))
 
     def _on_ending(self) -> None:
         self.stop()
@@ -166,8 +168,9 @@ class Server:
 
     def _uninstall(self) -> None:
         loop = asyncio.get_running_loop()
-        for installed in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(installed)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(ending)
 
 
 def run_process(main: Callable[[], Coroutine[Any, Any, int]]) -> int:

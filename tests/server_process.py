@@ -5,6 +5,8 @@ A request waits for the end to begin, except one for ``/at-once``; one for ``/fo
 
 import asyncio
 import ctypes
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -59,4 +61,6 @@ async def main() -> int:
 if __name__ == "__main__":
     forbid_dumps()
     tell("dumpable", ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0))
-    sys.exit(run_process(main))
+    status = run_process(main)
+    os.kill(os.getpid(), signal.SIGHUP)  # whoever asks for a reload now is late
+    sys.exit(status)

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve; return the exit status."""
     forbid_dumps()
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     world = World()
     try:
         loaded = _loaded(args.config, world)
