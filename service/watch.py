@@ -7,13 +7,16 @@ read together, and again if they differ, so that no mixture of old and new is ta
 
 import asyncio
 import hashlib
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from errno import EINVAL
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from service.aside import aside
 from service.live import Live
 
 T = TypeVar("T")
@@ -23,6 +26,9 @@ LARGEST: Final = 16 << 20
 
 INTERVAL: Final = 5.0
 """Seconds between two looks; the kubelet itself takes up to a minute or more."""
+
+PATIENCE: Final = 5.0
+"""Seconds that files have to be read and parsed before they are faulty: a file system may hang."""
 
 SETTLING: Final = 3
 """How often files are read before they are said to be changing all the time."""
@@ -73,8 +79,14 @@ def ignore(_: Change) -> None:
     """Observe nothing."""
 
 
+class Irregular(OSError):
+    """A pipe, a socket or a device: to read it could take for ever."""
+
+
 def read_file(path: Path) -> bytes:
     """Return what is in a file. Raises ``OSError``, and ``FileFault`` over ``LARGEST`` octets."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Irregular(EINVAL, "not a regular file")
     with path.open("rb") as file:
         octets = file.read(LARGEST + 1)
     if len(octets) > LARGEST:
@@ -164,7 +176,7 @@ class Watched(Generic[T]):
         observe: Observe = ignore,
         *,
         digest: bytes = b"",
-        off_loop: OffLoop = asyncio.to_thread,
+        off_loop: OffLoop = aside,
     ) -> None:
         self.live = live
         self._source = source
@@ -172,10 +184,11 @@ class Watched(Generic[T]):
         self._digest = digest
         self._off_loop = off_loop
         self._fault: str | None = None
+        self._looking: asyncio.Future[Loaded[T] | None] | None = None
 
     @classmethod
     def open(
-        cls, source: Source[T], observe: Observe = ignore, *, off_loop: OffLoop = asyncio.to_thread
+        cls, source: Source[T], observe: Observe = ignore, *, off_loop: OffLoop = aside
     ) -> "Watched[T]":
         """Return ``source`` as it is now, to be watched from here on. Raises ``FileFault``."""
         first = source.open()
@@ -192,9 +205,17 @@ class Watched(Generic[T]):
         return self._fault is not None
 
     async def check(self) -> None:
-        """Look once; never raises."""
+        """Look once, or see whether a look that hangs has ended; never raises."""
+        looking, self._looking = self._looking, None
+        if looking is None:
+            looking = asyncio.ensure_future(self._off_loop(self._look))
+            await asyncio.wait({looking}, timeout=PATIENCE)
+        if not looking.done():
+            self._looking = looking  # one that hangs is enough
+            self._note(FileFault("a file cannot be read (TimeoutError)"))
+            return
         try:
-            loaded: Loaded[T] | None = await self._off_loop(self._look)
+            loaded = looking.result()
         except FileFault as fault:
             self._note(fault)
         else:
@@ -242,5 +263,4 @@ class Watcher:
                 async with asyncio.timeout(self._interval):
                     await self._woken.wait()
             self._woken.clear()
-            for each in self._watched:
-                await each.check()
+            await asyncio.gather(*(each.check() for each in self._watched))

@@ -1,6 +1,10 @@
 """What the files that change while we run owe the operator."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.aside import aside
 from service.live import Live
 from service.watch import (
     LARGEST,
     Change,
     FileFault,
+    Irregular,
+    OffLoop,
     Outcome,
     Source,
     Watched,
@@ -29,6 +36,31 @@ CERTIFICATE, KEY = Path("tls.crt"), Path("tls.key")
 async def at_once(work: Callable[[], Any]) -> Any:
     """Stand in for a thread where time is virtual."""
     return work()
+
+
+ENDLESS = """
+import asyncio, threading
+from service.aside import aside
+async def main():
+    try:
+        await asyncio.wait_for(aside(threading.Event().wait), 0.01)
+    except TimeoutError:
+        pass
+asyncio.run(main())
+"""
+
+
+class Disk:
+    """Runs what may block when it ``answers``, and not before."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.asked = 0
+
+    async def __call__(self, work: Callable[[], Any]) -> Any:
+        self.asked += 1
+        await self.answers.wait()
+        return work()
 
 
 class Mount:
@@ -71,11 +103,11 @@ class Bench:
     mount: Mount = field(default_factory=lambda: Mount(n=b"1"))
     changes: list[Change] = field(default_factory=list)
 
-    def open(self) -> Watched[int]:
+    def open(self, off_loop: OffLoop = at_once) -> Watched[int]:
         source = Source(
             name="n", paths=[Path("n")], parse=number, told=(NotANumber,), read=self.mount.read
         )
-        return Watched.open(source, self.changes.append, off_loop=at_once)
+        return Watched.open(source, self.changes.append, off_loop=off_loop)
 
     @property
     def outcomes(self) -> list[tuple[Outcome, str]]:
@@ -201,6 +233,84 @@ class TestWatched:
         assert 2 == live.value
 
 
+class TestStuck:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_is_told(self) -> None:
+        """A file that cannot be read in five seconds is faulty, and asked for once only."""
+        bench, disk = Bench(), Disk()
+        watched = bench.open(off_loop=disk)
+        for _ in range(3):
+            await watched.check()
+        assert (5.0, 1) == (asyncio.get_running_loop().time(), disk.asked)
+        assert [(Outcome.FAULTY, "a file cannot be read (TimeoutError)")] == bench.outcomes
+
+    async def test_heals(self) -> None:
+        """What the reading brings when it ends at last is taken like any other."""
+        bench, disk = Bench(), Disk()
+        watched = bench.open(off_loop=disk)
+        await watched.check()
+        bench.mount.files["n"] = b"2"
+        disk.answers.set()
+        await asyncio.sleep(1)
+        await watched.check()
+        assert (2, False) == (watched.live.value, watched.is_faulty)
+
+    async def test_delays_no_other_file(self) -> None:
+        """Others are looked at beside it, and at once when woken."""
+        stuck, fine = Bench(), Bench()
+        watched = [stuck.open(off_loop=Disk()), fine.open()]
+        watcher = Watcher(watched, interval=5)
+        running = asyncio.create_task(watcher.run())
+        fine.mount.files["n"] = b"2"
+        await asyncio.sleep(5.1)
+        first = watched[1].live.value
+        await asyncio.sleep(10)
+        fine.mount.files["n"] = b"3"
+        watcher.wake()
+        await asyncio.sleep(0.1)
+        running.cancel()
+        assert (2, 3) == (first, watched[1].live.value)
+
+
+class TestAside:
+    async def test_brings_what_comes_of_the_work(self) -> None:
+        """Results and errors come back from the other thread."""
+
+        def fail() -> int:
+            raise FileFault("no")
+
+        assert 1 == await aside(lambda: 1)
+        with pytest.raises(FileFault, match="no"):
+            await aside(fail)
+
+    def test_lets_the_process_end(self) -> None:
+        """Neither the loop nor the interpreter waits for work that never ends."""
+        command = [sys.executable, "-c", ENDLESS]
+        done = subprocess.run(command, check=False, timeout=30)  # noqa: S603  # our own
+        assert 0 == done.returncode
+
+    def test_outlives_its_loop(self) -> None:
+        """Work that ends when nobody waits any more tells nobody."""
+        go, threads = threading.Event(), list[threading.Thread]()
+
+        def work() -> None:
+            threads.append(threading.current_thread())
+            go.wait()
+
+        async def main() -> None:
+            task = asyncio.create_task(aside(work))
+            while not threads:  # noqa: ASYNC110  # the other thread cannot set our event
+                await asyncio.sleep(0)
+            task.cancel()
+
+        asyncio.run(main())
+        go.set()
+        threads[0].join()
+
+
 class TestSource:
     def test_refuses_to_open_a_faulty_file(self) -> None:
         """At the start there is no old value: the fault is raised."""
@@ -311,6 +421,13 @@ class TestReadFile:
             file.truncate(LARGEST + 1)
         with pytest.raises(FileFault, match="too large"):
             read_file(large)
+
+    def test_does_not_wait_for_a_writer(self, tmp_path: Path) -> None:
+        """A pipe, or anything else that is no regular file, is refused and not opened."""
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with pytest.raises(Irregular, match="not a regular file"):
+            read_file(pipe)
 
 
 class TestKubernetesMount:

@@ -61,6 +61,7 @@ ORDER: Final = (
     "rulebook",
     "sessions",
     "audit",
+    "aside",
     "watch",
     "counters",
     "metrics",
