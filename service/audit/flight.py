@@ -9,11 +9,11 @@ from typing import Final
 from service.audit.gate import Pledge
 from service.audit.orders import Gap, Order, Report
 
-PROBES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+PROBES: Final = (0.05, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each probe write to an ejected sink; the last goes on."""
 
 GRACES: Final = 2
-"""How often a deadline is extended because the process itself stood still."""
+"""How often a deadline is extended because the process itself stood still or was slow."""
 STANDSTILL: Final = 0.1
 """A timer that is late by this part of the deadline shows that the process stood still."""
 
@@ -53,11 +53,13 @@ class Flight:
     """A batch on its way; monotonic seconds.
 
     By ``due`` its write must be done, or the sink is late. A release in it can be out of time
-    earlier, for it also waited in the queue. ``expected`` is the next of these moments.
+    earlier, for it also waited in the queue. ``expected`` is the next of these moments. What was
+    before ``credited`` is excused.
     """
 
     items: list[Item]
     due: float
+    credited: float = 0.0
     done_at: float = 0.0
     report: Report | None = None
     graces: int = 0
@@ -74,7 +76,7 @@ class Flight:
             if item.pledge is not None:
                 left = deadline - max(0.0, free_since - item.at)
                 item.due = now + max(left, deadline * STANDSTILL)
-        return cls(items, now + deadline)
+        return cls(items, now + deadline, credited=now)
 
     @property
     def is_in_time(self) -> bool:
@@ -92,14 +94,20 @@ class Flight:
         self.expected = min(self.expected, self.due)
         return self.expected
 
-    def is_excused(self, now: float, deadline: float) -> bool:
-        """Give it ``deadline`` seconds more, if it is the process that stood still."""
-        if now - self.expected <= deadline * STANDSTILL or self.graces >= GRACES:
+    def is_excused(self, now: float, deadline: float, alive_at: float) -> bool:
+        """Give it more time, if it is the process that is slow and not one write.
+
+        Either it stood still, so that this timer is late, and all begins anew; or the writer had to
+        wait for a processor: the time until it last began a step, ``alive_at``, does not count.
+        """
+        has_stood, progress = now - self.expected > deadline * STANDSTILL, alive_at - self.credited
+        if self.graces >= GRACES or not (has_stood or progress > deadline * STANDSTILL):
             return False
         self.graces += 1
-        self.due = now + deadline
+        self.credited = max(self.credited, alive_at)
+        self.due = now + deadline if has_stood else self.due + progress
         for item in self.waiting:
-            item.due = self.due
+            item.due = self.due if has_stood else item.due + progress
         return True
 
     def give_up(self) -> None:

@@ -36,11 +36,13 @@ class Scribe:
         self._has_begun = False
         self._noticed: list[str] = []
         self._landed = 0
+        self.alive_at = 0.0
+        """When a step of the work began, in monotonic seconds; other threads may look."""
 
     def inscribe(self, orders: Sequence[Order]) -> Report:
         """Carry out ``orders`` as one write; never raises ``OSError``."""
         monotonic = self._around.clock.monotonic
-        begun = monotonic()
+        begun = self._sign()
         fault = self._attempt(lambda: self._carry_out(orders))
         report = Report(
             landed=self._landed,
@@ -66,14 +68,21 @@ class Scribe:
             return fault_name(error)
         return None
 
+    def _sign(self) -> float:
+        """Give a sign of life: what comes next is another step, with a deadline of its own."""
+        self.alive_at = self._around.clock.monotonic()
+        return self.alive_at
+
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
+        self._sign()
         size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
         if self._medium.is_full(size + LAST):
             self._turn("size")
         for index, order in enumerate(orders, start=1):
             self._follow(order, index)
         self._flush()
+        self._sign()
         self._medium.settle()
 
     def _arrive(self) -> None:
@@ -177,6 +186,7 @@ class Scribe:
         taken = 0
         try:
             while taken < len(octets):
+                self._sign()
                 taken += self._medium.write(octets[taken:])
         finally:
             self._remember(octets, taken)

@@ -139,11 +139,11 @@ class Sink:
         flight.report = report
 
     def _expired(self, flight: Flight) -> None:
-        """Eject the sink, unless it is done, in time itself, or the process stood still."""
+        """Eject the sink, unless it is done, in time itself, or the process is slow."""
         now = self._now()
         if flight.report is not None:
             self._arrived(flight)
-        elif flight.is_excused(now, self._rules.deadline):
+        elif flight.is_excused(now, self._rules.deadline, self._hand.writer.alive_at):
             self._watch(flight, now)
         elif flight.expected < flight.due:
             flight.give_up()

@@ -26,7 +26,9 @@ class Worker(Protocol):
 
 
 class Writer(Protocol):
-    """The blocking side of a sink."""
+    """The blocking side of a sink; ``alive_at``: monotonic seconds when it last began a step."""
+
+    alive_at: float
 
     def inscribe(self, orders: Sequence[Order]) -> Report:
         """Carry out the orders."""

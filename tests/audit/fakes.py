@@ -226,12 +226,14 @@ class Bench:
     sink: Sink
     paper: Paper
     worker: Worker
+    writer: Writer
 
 
 class Scripted:
     """A writer that reports what it was told to, and remembers its orders."""
 
     def __init__(self, *reports: Report) -> None:
+        self.alive_at = 0.0
         self.reports = list(reports)
         self.orders: list[list[Order]] = []
 
@@ -258,7 +260,7 @@ def bench(
     writer: Writer = Scribe(paper, around)
     rules = SinkRules(name=name, deadline=0.05, queue=queue)
     sink = Sink(rules, Hand(writer=writer, worker=hand_worker), around, observer)
-    return Bench(sink, paper, hand_worker)
+    return Bench(sink, paper, hand_worker, writer)
 
 
 @dataclass(eq=False)

@@ -280,6 +280,21 @@ class TestSink:
         assert await pledge.verdict
         assert [] == observer.told
 
+    @pytest.mark.parametrize(("step", "is_late"), [(0.045, False), (0.051, True)])
+    async def test_each_step_has_the_deadline(self, step: float, is_late: bool) -> None:  # noqa: FBT001  # a row
+        """A writer that waits for a processor between its steps is not late; one long step is."""
+        made, observer = await started(SlowWorker(0.0))
+        worker = made.worker
+        assert isinstance(worker, SlowWorker)
+        worker.seconds = None
+        verdict = release(made).verdict
+        await asyncio.sleep(0.045)
+        made.writer.alive_at = asyncio.get_running_loop().time()
+        await asyncio.sleep(step)
+        worker.let_go()
+        assert is_late is not await verdict
+        assert is_late is bool(observer.told)
+
     async def test_standing_still_for_ever_is_no_excuse(self) -> None:
         """A deadline is extended twice and no more."""
         made, observer = await started(SlowWorker(0.0))
