@@ -34,8 +34,7 @@ async def _opened(stage: Stage, failure: Failure) -> bool:
     for _ in range(OPENING[failure.breaker] - 1):
         await stage.visitor.ask(**failure.ask)
     gauges = [
-        await stage.metric(f'{name}{{site="shop"}}')
-        for name in ("breaker_open", "credentials_rejected")
+        stage.metric(f'{name}{{site="shop"}}') for name in ("breaker_open", "credentials_rejected")
     ]
     expected = [
         float(failure.breaker is Breaker.FAILURE),
