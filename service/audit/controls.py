@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from service.audit.chain import START, Head
-from service.audit.record import canonical, timestamp
+from service.audit.record import Entry, canonical, timestamp
 from service.audit.surroundings import Surroundings
+from service.audit.tally import Label
 from service.floods import Aggregate
 
 OPEN: Final = "open"
@@ -92,17 +93,21 @@ def tls_refusal(around: Surroundings, peer: str | None, reason: str) -> bytes:
 
 def aggregate(
     around: Surroundings,
-    counts: Mapping[tuple[str, str], int],
+    counts: Mapping[Label, int],
     since: float,
     peers: Sequence[Aggregate] = (),
 ) -> bytes:
     """Return the record that counts what it does not tell one by one; ``since`` UNIX seconds."""
     members = {
         "since": timestamp(since),
-        "counts": [{"outcome": o, "reason": r, "count": n} for (o, r), n in sorted(counts.items())],
+        "counts": [_counted(label, n) for label, n in sorted(counts.items())],
         "peers": [_peer(peer) for peer in peers] or None,
     }
     return _body(AGGREGATE, around, members)
+
+
+def _counted(label: Label, count: int) -> dict[str, Any]:
+    return dict(zip(("outcome", "reason", "caller"), label, strict=False)) | {"count": count}
 
 
 def _peer(counted: Aggregate) -> dict[str, Any]:
@@ -113,6 +118,19 @@ def _peer(counted: Aggregate) -> dict[str, Any]:
         "until": timestamp(counted.until),
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def bare(around: Surroundings, entry: Entry) -> bytes:
+    """Return a request's record with nothing in it that could fail again."""
+    members = {
+        "audit_id": entry.audit_id,
+        "received_at": timestamp(entry.opened_at),
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "status": entry.status,
+        "milliseconds": round((around.clock.monotonic() - entry.started) * 1000, 3),
+    }
+    return _body("request", around, members)
 
 
 def tear(torn: bytes, *, is_elsewhere: bool = False) -> dict[str, Any] | None:

@@ -20,7 +20,15 @@ class Pledge:
     accepted, False when that cannot happen any more.
     """
 
-    __slots__ = ("_accepted", "_holders", "_needed", "_open", "_withdrawal", "verdict")
+    __slots__ = (
+        "_accepted",
+        "_holders",
+        "_needed",
+        "_open",
+        "_withdrawal",
+        "is_expired",
+        "verdict",
+    )
 
     def __init__(self, verdict: Future[bool], *, sinks: int, accept: Accept) -> None:
         self.verdict = verdict
@@ -29,6 +37,7 @@ class Pledge:
         self._accepted = 0
         self._holders: list[Taker] = []
         self._withdrawal: bytes | None = None
+        self.is_expired = False
 
     @property
     def is_withdrawn(self) -> bool:
@@ -49,6 +58,7 @@ class Pledge:
     def expire(self) -> None:
         """Decide against the release, if nothing was decided: it has no more time."""
         if not self.verdict.done():
+            self.is_expired = True
             self.verdict.set_result(False)
 
     def landed(self, taker: Taker) -> None:

@@ -7,16 +7,27 @@ from typing import Final
 from service.audit import controls
 from service.audit.chain import Head
 from service.audit.gate import Accept, Pledge
-from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry, canonical, describe
+from service.audit.record import (
+    CANCELLED,
+    RELEASED,
+    UNAVAILABLE,
+    Entry,
+    canonical,
+    describe,
+    timestamp,
+)
 from service.audit.sink import Sink
 from service.audit.surroundings import Observer, Surroundings
-from service.audit.tally import Tally
-from service.errors import AuditUnavailable
+from service.audit.tally import Label, Tally
+from service.errors import AuditUnavailable, UpstreamTimeout
 
 CHECKPOINT: Final = 60.0
 """Seconds between checkpoints, and between exports of the heads."""
 AGGREGATE: Final = 1.0
 """Seconds over which counted requests make one record."""
+EXPIRED: Final = "deadline-at-audit"
+"""The reason where the request's own deadline ended at the gate."""
+TOO_LATE: Final = "The request's time ended before its audit record was written."
 REFUSED: Final = "The audit record could not be written, so nothing is released."
 
 
@@ -103,19 +114,28 @@ class Journal:
             sink.turn(why)
 
     async def _commit(self, entry: Entry) -> None:
-        if entry.outcome == RELEASED:
-            await self._release(entry)
-        elif entry.is_counted:
+        is_release = entry.outcome == RELEASED
+        if entry.is_counted and not is_release:
             self._count(_label(entry))
+            return
+        try:
+            body = self._body(entry)
+        except Exception:  # whatever it is, there is a record
+            self._tell(self._bare(entry), _label(entry))
+            if is_release:
+                raise
+            return
+        if is_release:
+            await self._release(entry, body)
         else:
-            self._offer(entry)
+            self._tell(body, _label(entry))
 
-    async def _release(self, entry: Entry) -> None:
+    async def _release(self, entry: Entry, body: bytes) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
         loop = asyncio.get_running_loop()
         verdict = loop.create_future()
         pledge = Pledge(verdict, sinks=len(self._sinks), accept=self._accept)
-        self._submit(self._body(entry), pledge)
+        self._submit(body, pledge)
         left = None if entry.deadline is None else entry.deadline.remaining()
         timer = None if left is None else loop.call_later(left, pledge.expire)
         try:
@@ -126,6 +146,9 @@ class Journal:
         finally:
             if timer is not None:
                 timer.cancel()
+        if pledge.is_expired:
+            self._withdraw(entry, pledge, EXPIRED)
+            raise UpstreamTimeout(TOO_LATE, reason=EXPIRED)
         if not is_accepted:
             self._withdraw(entry, pledge, UNAVAILABLE)
             raise AuditUnavailable(REFUSED)
@@ -139,17 +162,20 @@ class Journal:
 
     def _withdraw(self, entry: Entry, pledge: Pledge, reason: str) -> None:
         pledge.withdraw(controls.withdrawal(self._around, entry.audit_id, reason))
-        self._observer.withdrew(reason)
-        entry.outcome, entry.reason, entry.status = reason, reason, STATUS[reason]
-        entry.released = entry.withheld = entry.names_released = ()
-        entry.tokens = {}
-        entry.token_expires_at = None
-        self._offer(entry)
-
-    def _offer(self, entry: Entry) -> None:
+        if reason != EXPIRED:  # the request's own doing, and no failure of the audit
+            self._observer.withdrew(reason)
+        outcome, entry.status = WITHDRAWN[reason]
+        entry.outcome, entry.reason = outcome, reason
+        _forget(entry)
         self._tell(self._body(entry), _label(entry))
 
-    def _tell(self, body: bytes, label: tuple[str, str]) -> None:
+    def _bare(self, entry: Entry) -> bytes:
+        """Return a record of what is sure, for an entry that cannot be described."""
+        entry.outcome, entry.reason, entry.status = "internal-error", "record-failed", 500
+        _forget(entry)
+        return controls.bare(self._around, entry)
+
+    def _tell(self, body: bytes, label: Label) -> None:
         for sink in self._sinks:
             sink.offer(body, label)
 
@@ -158,7 +184,7 @@ class Journal:
         key = self._around.keys.value.newest
         return canonical(describe(entry, key, now=clock.wall(), monotonic=clock.monotonic()))
 
-    def _count(self, label: tuple[str, str]) -> None:
+    def _count(self, label: Label) -> None:
         self._tally.add(label, self._around.clock.wall())
         if "aggregate" not in self._timers:
             self._after("aggregate", AGGREGATE)
@@ -185,9 +211,21 @@ class Journal:
             self._observer.checkpoint(sink.name, sink.head)
 
 
-STATUS: Final = {UNAVAILABLE: 503, CANCELLED: None}
-"""What the caller of a withdrawn release is answered, if it is still there."""
+WITHDRAWN: Final = {
+    UNAVAILABLE: (UNAVAILABLE, 503),
+    EXPIRED: (UpstreamTimeout.code, 504),
+    CANCELLED: (CANCELLED, None),
+}
+"""Why a release is withdrawn, its outcome, and what its caller is answered if it is still there."""
 
 
-def _label(entry: Entry) -> tuple[str, str]:
-    return entry.outcome, entry.reason or entry.outcome
+def _forget(entry: Entry) -> None:
+    """Take from the entry what would have been released."""
+    entry.released = entry.withheld = entry.names_released = ()
+    entry.tokens = {}
+    entry.token_expires_at = None
+
+
+def _label(entry: Entry) -> Label:
+    who = (entry.caller.name,) if entry.caller else ()
+    return (entry.outcome, entry.reason or entry.outcome, *who)

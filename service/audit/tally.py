@@ -5,8 +5,8 @@ from typing import Final
 ROWS: Final = 64
 """Different labels in one aggregate; what is over is counted as "other"."""
 
-Label = tuple[str, str]
-"""An outcome and a reason."""
+Label = tuple[str, ...]
+"""An outcome and a reason, and the caller where there is one."""
 
 
 class Tally:

@@ -1,15 +1,18 @@
 import asyncio
 import errno
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import pytest
 
 from service.audit.fingerprints import Keyring
 from service.audit.gate import Accept
-from service.errors import AuditUnavailable
+from service.deadline import Deadline
+from service.errors import AuditUnavailable, UpstreamTimeout
 from service.floods import Aggregate
+from service.model import Uid
 from tests.audit.fakes import KEY, OLD_KEY, Desk, InlineWorker, SlowWorker, desk
-from tests.virtual_time import VIRTUAL
+from tests.virtual_time import VIRTUAL, virtual_clock
 
 
 @pytest.fixture
@@ -115,6 +118,23 @@ class TestRelease:
         said = (entry.outcome, entry.status, entry.released, entry.names_released)
         assert ("audit-unavailable", 503, (), ()) == said
 
+    async def test_out_of_time(self) -> None:
+        """A request whose own deadline ends at the gate is late; the audit has not failed."""
+        made = await desk(SlowWorker(0.0), clock=virtual_clock())
+        worker = made.benches[0].worker
+        assert isinstance(worker, SlowWorker)
+        worker.seconds = 0.02
+        entry = made.entry()
+        entry.deadline = Deadline.after(0.001, virtual_clock())
+        with pytest.raises(UpstreamTimeout) as raised:
+            await entry.commit()
+        assert "deadline-at-audit" == raised.value.reason
+        await asyncio.sleep(1)
+        expected = ["open", "released", "release-withdrawn", "upstream-timeout"]
+        assert expected == sorted(made.papers[0].kinds(), key=expected.index)
+        assert (504, "deadline-at-audit") == (entry.status, entry.reason)
+        assert [] == made.observer.told
+
     async def test_caller_goes_away(self) -> None:
         """A release that is cancelled at the gate is withdrawn, and recorded as cancelled."""
         made = await desk(SlowWorker(0.0))
@@ -139,6 +159,20 @@ def sorted_after_open(kinds: list[str]) -> list[str]:
 
 
 class TestOthers:
+    @pytest.mark.parametrize("outcome", ["released", "access-denied"])
+    async def test_a_bug_of_the_record(self, outcome: str) -> None:
+        """An entry that cannot be described leaves a record that says so, and releases nothing."""
+        made = await desk()
+        entry = made.entry()
+        entry.outcome, entry.uid = outcome, cast("Uid", object())
+        with pytest.raises(AttributeError) if outcome == "released" else nullcontext():
+            await entry.commit()
+        await asyncio.sleep(1)
+        record = made.papers[0].records[1]
+        found = [record.get(n) for n in ("kind", "outcome", "reason", "status", "audit_id")]
+        assert ["request", "internal-error", "record-failed", 500, entry.audit_id] == found
+        assert not {"tokens", "user", "released"} & set(record)
+
     async def test_a_bug_leaves_its_record(self) -> None:
         """An entry that nobody filled says internal-error."""
         made = await desk()
