@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.bodies import CallerGone
 from service.api.problems import render
 from service.audit.record import CANCELLED, Entry
-from service.errors import InternalError, Overloaded, ServiceError, ShuttingDown
+from service.errors import InternalError, Overloaded, RateLimited, ServiceError, ShuttingDown
 
 ENTRY: Final = "gigya_credential_proxy.entry"
 """Where a scope holds its request's audit entry."""
@@ -32,8 +32,9 @@ class Recording:
     """Opens the entry, turns errors into problems, and commits what is left.
 
     ``observe`` gets each entry when its answer is decided; ``unexpected`` gets what should not
-    happen; neither may raise. ``is_flood`` says of each request without a caller whether it is one
-    too many for a record of its own. Beyond ``most_in_flight`` requests at once the rest is shed.
+    happen; neither may raise. ``is_flood`` says of each request without a caller, or over
+    its caller's limits, whether it is one too many for a record of its own. Beyond
+    ``most_in_flight`` requests at once the rest is shed.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class Recording:
         await answer({"type": "http.response.body", "body": body})
 
     async def _commit(self, entry: Entry) -> None:
-        if entry.caller is None and not entry.is_committed:
+        is_refused = entry.caller is None or entry.outcome == RateLimited.code
+        if is_refused and not entry.is_committed:
             entry.is_counted = entry.is_counted or self._is_flood(entry)
         await entry.commit()
 

@@ -13,9 +13,10 @@ from service.callers.table import Method, identify
 from service.deadline import Deadline
 from service.errors import AuthenticationUnavailable, RateLimited, Unauthenticated
 from service.floods import Floods
+from service.limits import Bucket, Rate
 from service.live import Live
 from service.metrics import NOBODY
-from service.model import PEER_CERTIFICATE, Caller
+from service.model import PEER_CERTIFICATE, Caller, CallerName
 from service.policy import Policy
 from service.reception import Refusal
 
@@ -71,6 +72,10 @@ JUDGED: Final = frozenset({Unauthenticated.code, RateLimited.code})
 """Outcomes that ``Entrance`` has counted."""
 
 
+OVER_LIMITS: Final = Rate(rate=5.0, burst=20.0)
+"""Records of their own, for each caller, of its requests that are over its limits."""
+
+
 class Threshold:
     """What comes of nobody that is known: recorded one by one, and only counted in a flood.
 
@@ -84,9 +89,16 @@ class Threshold:
         self._journal = journal
         self._floods = floods
         self._observe = observe
+        self._buckets: dict[CallerName, Bucket] = {}
 
     def is_flood(self, entry: Entry) -> bool:
-        """Count a request without a caller; whether it is one too many for its own record."""
+        """Count what was refused early; whether it is one too many for a record of its own.
+
+        Of a caller over its limits ``OVER_LIMITS`` are recorded; the others have no caller.
+        """
+        if entry.caller is not None:
+            bucket = self._buckets.setdefault(entry.caller.name, Bucket(OVER_LIMITS, entry.started))
+            return bucket.take(OVER_LIMITS, entry.started) > 0.0
         return entry.outcome not in JUDGED and not self._floods.failed(entry.peer)
 
     def refused(self, refusal: Refusal) -> None:

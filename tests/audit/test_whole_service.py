@@ -155,6 +155,21 @@ class TestWholeService:
         found = [record[name] for name in ("outcome", "status", "rule", "audit_id")]
         assert ["internal-error", 500, "crm[0]", answer.headers["audit-id"]] == found
 
+    async def test_over_its_limits(self, tmp_path: Path) -> None:
+        """Of a caller far over its limits some refusals are recorded, and the others counted."""
+        house = House(tmp_path)
+        house.settings["callers"][0]["limits"] = {"rate": 1, "burst": 1}
+        async with house.open() as visitor:
+            for _ in range(100):
+                await visitor.ask()
+        outcomes = [r["outcome"] for r in house.records()]
+        assert ["released", *["rate-limited"] * 20] == outcomes
+        lines = [json.loads(line) for line in (tmp_path / AUDIT_FILE).read_bytes().splitlines()]
+        counts = [count for r in lines if r["kind"] == "aggregate" for count in r["counts"]]
+        said = {"outcome": "rate-limited", "reason": "limit-rate", "caller": "crm"}
+        assert 79 == sum(c.pop("count") for c in counts)
+        assert [said] * len(counts) == counts
+
     async def test_deleted_file(self, tmp_path: Path) -> None:
         """When the file is deleted, the next token has its record in a new file."""
         house = House(tmp_path)
