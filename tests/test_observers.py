@@ -74,7 +74,12 @@ HAPPENINGS: Final[Mapping[str, tuple[Tell, dict[str, float], list[tuple[str, str
     "a cure": (
         lambda room: room.site.cured(Cure.RESYNC),
         {"upstream_cures_total shop resync": 1},
-        [("warning", "upstream-cured")],
+        [("warning", "upstream-cure-tried")],
+    ),
+    "other credentials": (
+        lambda room: room.site.pinned("previous"),
+        {},
+        [("warning", "credentials-pinned")],
     ),
     "a retry": (
         lambda room: room.site.retried(Retry.NO_BUDGET),

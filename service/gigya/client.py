@@ -16,7 +16,7 @@ from service.gigya.clock_offset import offset_of
 from service.gigya.cures import Cure, Cures, Run
 from service.gigya.replies import Reply, Verdict
 from service.gigya.sites import endpoint
-from service.gigya.slots import Rotation, Slot, Slots
+from service.gigya.slots import Rotation, Slots
 from service.gigya.troubles import Result, Trouble, Troubled, of_outbound
 from service.live import Live
 from service.model import Exchange
@@ -46,11 +46,12 @@ class Pauses(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observers:
-    """Who watches: each attempt with its seconds, each slot that proved good, each cure."""
+    """Who watches: attempts with their seconds, slots that proved good, cures tried, new pins."""
 
     attempted: Callable[[Result, float], None] = lambda _, __: None
     authenticated: Callable[[str], None] = lambda _: None
     cured: Callable[[Cure], None] = lambda _: None
+    pinned: Callable[[str], None] = lambda _: None
 
 
 class Client:
@@ -102,7 +103,8 @@ class Client:
         Raises a ``ServiceError`` with its ``exchange`` for everything else.
         """
         began = self._clock.monotonic()
-        run = Run(slot=self._rotation.working)
+        slot, is_trial = self._rotation.begin()
+        run = Run(slot=slot, is_trial=is_trial)
         self._pauses.begin()
         while True:
             outcome = await self._attempted(method, params, run, deadline)
@@ -122,9 +124,9 @@ class Client:
         try:
             reply = await self._attempt(method, params, run, deadline)
         except Troubled as error:
-            self._note(run.slot, error.trouble.result)
+            self._note(run, error.trouble.result)
             return error.trouble
-        self._note(run.slot, Result.OK)
+        self._note(run, Result.OK)
         return reply
 
     async def _attempt(
@@ -168,15 +170,22 @@ class Client:
         self._observers.attempted(Result.OK, self._clock.monotonic() - began)
         return understood
 
-    def _note(self, slot: Slot, result: Result) -> None:
-        if result in _PROVES:
-            self._rotation.pin(slot)
-            self._cures.proved()
-            self._observers.authenticated(slot.name)
+    def _note(self, run: Run, result: Result) -> None:
+        if result not in _PROVES:
+            return
+        # Only a call that has tried both tells which is better: others began before it was known.
+        has_chosen = run.is_trial or Cure.OTHER_SLOT in run.cures
+        if has_chosen and self._rotation.pin(run.slot):
+            self._observers.pinned(run.slot.name)
+        self._cures.proved()
+        self._observers.authenticated(run.slot.name)
 
     async def _may_repeat(self, trouble: Trouble, run: Run, deadline: Deadline) -> bool:
+        is_of_trial = run.is_trial and trouble.result not in _PROVES
+        if is_of_trial:
+            self._cures.end_trial(run)
         if trouble.verdict is not Verdict.BACK_OFF:
-            return self._cures.cure(trouble, run)
+            return is_of_trial or self._cures.cure(trouble, run)
         code = trouble.reply.error_code if trouble.reply is not None else 0
         at_least = max(trouble.retry_after or 0.0, PATIENCE.get(code, 0.0))
         run.tries += 1

@@ -40,10 +40,12 @@ CURES: Final[Mapping[Result, Cure]] = {
 class Run:
     """One call under way: with what its last attempt was made, and what has been tried.
 
-    ``attempts`` counts all of them, ``tries`` those that the back-off knows.
+    ``attempts`` counts all of them, ``tries`` those that the back-off knows; ``is_trial`` while
+    ``slot`` is one that only might work again.
     """
 
     slot: Slot
+    is_trial: bool = False
     offset: float = 0.0
     token: Secret[str] | None = None
     attempts: int = 0
@@ -80,6 +82,10 @@ class Cures:
         if is_cured := self._apply[cure](trouble, run):
             self._observe(cure)
         return is_cured
+
+    def end_trial(self, run: Run) -> None:
+        """Go on with what is known to work: a trial never fails a call."""
+        run.is_trial, run.slot = False, self._rotation.working
 
     def proved(self) -> None:
         """Note that Gigya has taken us: whoever met both slots at bad times speaks for nobody."""

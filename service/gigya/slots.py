@@ -12,6 +12,12 @@ from service.live import Live
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 
+TRIAL: Final = 60.0
+"""Seconds between two calls that begin with the current slot though the previous one is pinned.
+
+They show when the previous credentials may go: ``upstream_authenticated`` then tells the current.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slots:
@@ -47,6 +53,7 @@ class Rotation:
         self._generation = 0
         self._slots: tuple[Slot, ...] = ()
         self._pinned = 0
+        self._trial_at = 0.0
 
     @property
     def generation(self) -> int:
@@ -62,6 +69,14 @@ class Rotation:
             self._slots = self._opened(snapshot.value)
         return self._slots[self._pinned]
 
+    def begin(self) -> tuple[Slot, bool]:
+        """Return the slot that a call begins with, and whether it is only tried."""
+        working, now = self.working, self._clock.monotonic()
+        if self._pinned == 0 or now < self._trial_at:
+            return working, False
+        self._trial_at = now + TRIAL
+        return self._slots[0], True
+
     def other(self, slot: Slot) -> Slot | None:
         """Return the slot to try where ``slot`` is rejected; None if there is no other."""
         working = self.working
@@ -69,10 +84,16 @@ class Rotation:
             return working  # the credentials were replaced while the call was under way
         return next((each for each in self._slots if each is not slot), None)
 
-    def pin(self, slot: Slot) -> None:
-        """Begin with ``slot`` from now on; one that was replaced meanwhile changes nothing."""
-        if slot in self._slots:
-            self._pinned = self._slots.index(slot)
+    def pin(self, slot: Slot) -> bool:
+        """Begin with ``slot`` from now on; return whether that is news.
+
+        One that was replaced meanwhile changes nothing.
+        """
+        if slot is self.working or slot not in self._slots:
+            return False
+        self._pinned = self._slots.index(slot)
+        self._trial_at = self._clock.monotonic() + TRIAL
+        return True
 
     async def aclose(self) -> None:
         """End what asks for an access token."""

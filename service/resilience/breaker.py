@@ -1,5 +1,6 @@
 """When to leave a site of Gigya's alone for a while, instead of asking it again."""
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Breaker:
         self._until: float | None = None
         self._why: type[ServiceError] = UpstreamUnavailable
         self._probing = False
+        self._renewed_at = -math.inf
 
     @property
     def state(self) -> State:
@@ -92,6 +94,13 @@ class Breaker:
             return State.CLOSED
         waits = self._probing or self._monotonic() < self._until
         return State.OPEN if waits else State.HALF_OPEN
+
+    def renew(self) -> None:
+        """Note that our credentials are others now: what was refused tells nothing about them."""
+        self._renewed_at = self._monotonic()
+        self._rejected = 0
+        if self._until is not None and self._why is UpstreamRejected:
+            self._until, self._probing = self._renewed_at, False
 
     def check(self, about: Hashable = None) -> None:
         """Raise what the last calls met if no call ``about`` this would be let through now."""
@@ -123,10 +132,16 @@ class Breaker:
         at, probes = begun
         if error is None:
             self._succeeded(about)
+        elif isinstance(error, ServiceError) and self._is_of_before(error, at):
+            return
         elif isinstance(error, ServiceError):
             self._failed(error, about, probes=probes)
         else:
             self._given_up(self._monotonic() - at, about, probes=probes)
+
+    def _is_of_before(self, error: ServiceError, at: float) -> bool:
+        """Whether it refuses what is no longer in use."""
+        return at < self._renewed_at and self._is_rejection(error)
 
     def _admit(self, about: Hashable) -> bool:
         self.check(about)

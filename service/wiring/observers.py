@@ -150,9 +150,14 @@ class SiteObserver:
 
     @quietly
     def cured(self, cure: Cure) -> None:
-        """Count a cure; each is worth a look."""
+        """Count a cure that is tried, whether it helps or not; each is worth a look."""
         self._metrics.count("upstream_cures", self._site, cure)
-        self._log.warning("upstream-cured", site=self._site, cure=cure)
+        self._log.warning("upstream-cure-tried", site=self._site, cure=cure)
+
+    @quietly
+    def pinned(self, slot: str) -> None:
+        """Say which credentials serve from now on."""
+        self._log.warning("credentials-pinned", site=self._site, slot=slot)
 
     @quietly
     def retried(self, outcome: Retry) -> None:

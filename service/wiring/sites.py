@@ -46,7 +46,7 @@ from service.settings import credentials as rows
 from service.settings.schema import Settings
 from service.settings.sites import Site
 from service.settings.upstream import Upstream
-from service.watch import Change, Source, Watched
+from service.watch import Change, Outcome, Source, Watched
 from service.wiring.observers import SiteObserver
 from service.wiring.trust import trust
 from service.wiring.world import Peer, World
@@ -74,8 +74,14 @@ def wire_site(
 ) -> WiredSite:
     """Return the site called ``name``; raises ``FileFault`` where its files cannot be used."""
     site, upstream = settings.sites[name], settings.upstream
-    rings = Watched.open(_ring(name, site, world), changed)
-    slots = Watched.open(_slots(name, site, world), changed)
+
+    def replaced(change: Change) -> None:
+        if change.outcome is Outcome.REPLACED:
+            source.breaker.renew()
+        changed(change)
+
+    rings = Watched.open(_ring(name, site, world), replaced)
+    slots = Watched.open(_slots(name, site, world), replaced)
     observed.keys(rings.name, lambda: len(rings.live.value))
     observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
@@ -91,6 +97,8 @@ def wire_site(
         observers=SessionObservers(ignored=observed.ignored, opened=observed.opened),
     )
 
+    source = _protected(session_info, upstream, rings.live, slots.live, world, observed)
+
     async def aclose() -> None:
         await client.aclose()
         await outbound.aclose()
@@ -101,7 +109,7 @@ def wire_site(
             naming=Naming(site.naming),
             user_proofs=UserProofs(rings.live, window=site.user_proof_window),
         ),
-        source=_protected(session_info, upstream, rings.live, slots.live, world, observed),
+        source=source,
         session_info=session_info,
         watched=(rings, slots, *trusts),
         aclose=aclose,
@@ -246,6 +254,7 @@ def _client(
             attempted=observed.attempted,
             authenticated=observed.authenticated,
             cured=observed.cured,
+            pinned=observed.pinned,
         ),
     )
 

@@ -50,6 +50,7 @@ class Rig:
     clock: Clock = field(default_factory=virtual_clock)
     results: list[Result] = field(default_factory=list)
     cures: list[Cure] = field(default_factory=list)
+    pins: list[str] = field(default_factory=list)
     slots_seen: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     openings: list[tuple[Opening, int | None]] = field(default_factory=list)
@@ -141,6 +142,7 @@ class Rig:
                 attempted=lambda result, _: self.results.append(result),
                 authenticated=self.slots_seen.append,
                 cured=self.cures.append,
+                pinned=self.pins.append,
             ),
         )
 

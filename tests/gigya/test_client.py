@@ -31,7 +31,7 @@ from service.gigya.authentication import (
 from service.gigya.cures import CURES, REST, Cure
 from service.gigya.keys import HmacKey, RsaKey
 from service.gigya.replies import CODES, Verdict
-from service.gigya.slots import Slots
+from service.gigya.slots import TRIAL, Slots
 from service.gigya.troubles import _OUTBOUND, CREDENTIAL_CODES, Result
 from service.outbound import OutboundError, Unreachable
 from service.secret import Secret
@@ -502,6 +502,70 @@ class TestSlots:
             await rig.call()
         assert [Result.CREDENTIALS_REJECTED, Result.OK, Result.OK, Result.OK] == rig.results
         assert (["previous"] * 3, "previous") == (rig.slots_seen, rig.client.working_slot)
+
+    async def test_a_pin_is_told_once(self) -> None:
+        """Which credentials serve is told when it changes, not with each call."""
+        probe = Rig()
+        rig = Rig(credentials=wrong_bearer(probe), previous=probe.bearer(), seeded=probe.seeded)
+        for _ in range(3):
+            await rig.call()
+            await asyncio.sleep(TRIAL)
+        assert ["previous"] == rig.pins
+
+    async def test_current_is_tried_now_and_then(self) -> None:
+        """Once in an interval one call begins with current, and fails for nobody."""
+        probe = Rig()
+        rig = Rig(credentials=wrong_bearer(probe), previous=probe.bearer(), seeded=probe.seeded)
+        for _ in range(2):
+            await asyncio.gather(*(rig.call() for _ in range(5)))
+            await asyncio.sleep(TRIAL)
+        await asyncio.gather(*(rig.call() for _ in range(5)))
+        rejected = [result for result in rig.results if result is not Result.OK]
+        assert ([Result.CREDENTIALS_REJECTED] * 3, 15) == (rejected, rig.results.count(Result.OK))
+
+    async def test_current_serves_as_soon_as_gigya_takes_it(self) -> None:
+        """A trial that succeeds ends the pin: its metric tells that the old key may go."""
+        good, bad = reply(), reply(403010)
+        script = Script(bad, good, good, good)
+        rig = Rig(transport=script, previous=wrong_bearer())
+        await rig.call()
+        await asyncio.sleep(TRIAL)
+        await rig.call()
+        await rig.call()
+        assert ["previous", "current", "current"] == rig.slots_seen
+        assert ["previous", "current"] == rig.pins
+
+    async def test_a_call_that_began_before_the_trial_pins_nothing(self) -> None:
+        """A call with the pinned credentials that ends after the trial tells nothing new."""
+        probe = Rig()
+        seeded = probe.seeded
+        rig = Rig(credentials=wrong_bearer(probe), previous=probe.bearer(), seeded=seeded)
+        await rig.call()
+        go = asyncio.Event()
+        rig.knobs.turn(hold=go, times=1)
+        slow = asyncio.create_task(rig.call(seconds=2 * TRIAL))
+        await rig.simulator.calls.arrive(3)
+        known = seeded.site.user_keys[seeded.user_key].public_keys
+        keys = (*known, throwaway_key(1).public_key())
+        seeded.world.change(
+            seeded.api_key, user_keys={seeded.user_key: _key(seeded, public_keys=keys)}
+        )
+        await asyncio.sleep(TRIAL)
+        await rig.call()
+        go.set()
+        await slow
+        assert ["previous", "current", "previous"] == rig.slots_seen
+        assert "current" == rig.client.working_slot
+
+    @pytest.mark.parametrize("code", [400006, 400093, 403036, 403041], ids=str)
+    async def test_a_trial_fails_for_nobody(self, code: int) -> None:
+        """Whatever Gigya says to a trial, the pinned credentials serve the call."""
+        script = Script(reply(403010), reply(), reply(code), reply())
+        rig = Rig(transport=script, previous=wrong_bearer())
+        await rig.call()
+        await asyncio.sleep(TRIAL)
+        await rig.call()
+        assert ["previous", "previous"] == rig.slots_seen
 
     async def test_current_serves_again_when_previous_goes(self) -> None:
         """When the pinned one is switched off at Gigya, the other is tried, and pinned."""

@@ -203,6 +203,28 @@ class TestBreaker:
         assert (3, 5) == (site.calls, refused.value.retry_after)
         assert [State.REJECTED] == site.told
 
+    def test_new_credentials_are_tried_at_once(self) -> None:
+        """What Gigya refused is no longer in use: the next call may probe, an outage stays one."""
+        site = Site(is_rejection=lambda error: isinstance(error, UpstreamRejected))
+        site.fail(3, UpstreamRejected("wrong key"))
+        site.breaker.renew()
+        assert State.HALF_OPEN is site.state()
+        site.call()
+        site.fail(3)
+        site.breaker.renew()
+        assert State.OPEN is site.state()
+
+    def test_a_refusal_of_old_credentials_tells_nothing_of_new_ones(self) -> None:
+        """A probe with the old credentials that ends after the new ones came closes nothing."""
+        site = Site(is_rejection=lambda error: isinstance(error, UpstreamRejected))
+        site.fail(3, UpstreamRejected("wrong key"))
+        site.time.now += 5
+        begun = site.breaker.began()
+        site.time.now += 1
+        site.breaker.renew()
+        site.breaker.ended(UpstreamRejected("wrong key"), begun)
+        assert State.HALF_OPEN is site.state()
+
     def test_one_rejection_is_no_rule(self) -> None:
         """What Gigya rejects of one request may be that request's fault, if others pass."""
         site = Site(is_rejection=lambda error: error.reason == "credentials")
