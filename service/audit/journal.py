@@ -14,7 +14,6 @@ from service.audit.record import (
     Entry,
     canonical,
     describe,
-    timestamp,
 )
 from service.audit.sink import Sink
 from service.audit.surroundings import Observer, Surroundings
