@@ -49,6 +49,7 @@ class Lump:
     after: int
     octets: int = -1
     is_whole: bool = True
+    is_blank: bool = True
 
     def add(self, line: Line) -> None:
         """Take one more line."""
@@ -57,6 +58,7 @@ class Lump:
         self.digest.update(line.octets)
         self.octets += len(line.octets) + 1
         self.is_whole = line.is_whole
+        self.is_blank = self.is_blank and not line.octets.strip(b"\0")
 
     @property
     def tear(self) -> Tear:

@@ -69,6 +69,10 @@ class Verifier:
             self._set_aside()
         elif lump is None:
             self._note(line.where, "the last line has no newline")
+        elif lump.is_blank:
+            self._note(
+                lump.where, "the end is NUL octets: power was lost, as file systems leave it"
+            )
         elif lump.start.startswith(PREFIX[: len(lump.start)]):
             self._note(lump.where, "the last line is torn: the writer was stopped in the middle")
         else:

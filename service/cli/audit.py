@@ -1,6 +1,7 @@
 """``audit``: verify the stream, find who got a token, fingerprint a value, show records.
 
-Exit status: 0 fine, 1 found something (tampering; somebody who got the token), 2 usage.
+Exit status: 0 fine, 1 found something (tampering; nothing to verify; somebody who got the token),
+2 usage.
 """
 
 import argparse
@@ -73,6 +74,9 @@ def _verify(args: argparse.Namespace) -> int:
     for state in verifier.chains.values():
         print(f"chain {state.name}: records {state.first} to {state.head.sequence}")
         print(f"  head {state.head}")
+    if not (verifier.records or verifier.tampering):
+        print("nothing to verify: no record was found")
+        return FOUND
     verdict = "TAMPERED" if verifier.tampering else "intact"
     print(f"{verdict}: {verifier.records} records in {len(verifier.chains)} chains")
     return FOUND if verifier.tampering else FINE
@@ -88,10 +92,15 @@ def _verify_file(source: Source, verifier: Verifier) -> None:
     verifier.end_of_file()
 
 
+def _warn() -> None:
+    print("audit: not verified; run audit verify", file=sys.stderr)
+
+
 def _who_got(args: argparse.Namespace) -> int:
     token = Secret(_value("token: ", args.files))
     fingerprints = search.token_fingerprints(_keys(args), token)
     found = FINE
+    _warn()
     for record in search.who_got(_lines(args), fingerprints):
         found = FOUND
         print(document(record) if args.json else sentence(record))
@@ -117,6 +126,7 @@ def _show(args: argparse.Namespace) -> int:
         users = tuple(search.uid_fingerprints(_keys(args), uid))
     names = ("caller", "provider", "site", "outcome", "kind", "audit_id", "since", "until")
     wanted = search.Filter(users=users, **{name: getattr(args, name) for name in names})
+    _warn()
     for line, _ in search.show(_lines(args), wanted):
         sys.stdout.write(printable(line.octets.decode("utf-8", "replace")) + "\n")
     return FINE

@@ -111,6 +111,28 @@ class TestVerify:
         assert 1 == call("verify", "--key-file", key_file, str(log))
         assert f"TAMPERED: {log}: the compressed data is cut short" in said(capsys)
 
+    @pytest.mark.parametrize("octets", [b"", b"\0" * 4096])
+    def test_nothing(
+        self, octets: bytes, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Where there is no record, nothing is intact: status 1, for a script expects records."""
+        log.write_bytes(octets)
+        assert 1 == call("verify", "--key-file", key_file, str(log))
+        assert "nothing to verify: no record was found" == said(capsys)[-1]
+
+    def test_power_loss(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """NUL octets after the last line are what power loss leaves, and not tampering."""
+        log.write_bytes(log.read_bytes() + b"\0" * 3000)
+        assert 0 == call("verify", "--key-file", key_file, str(log))
+        said_first = "the end is NUL octets: power was lost, as file systems leave it"
+        assert f"note: {log}:7: {said_first}" in said(capsys)
+
+    @pytest.mark.parametrize("tail", [b"\0\0x", b"\0\0\n"])
+    def test_no_power_loss(self, tail: bytes, key_file: str, log: Path) -> None:
+        """NUL octets with anything after them, be it a newline, are not the end of a file."""
+        log.write_bytes(log.read_bytes() + tail)
+        assert 1 == call("verify", "--key-file", key_file, str(log))
+
     def test_many_findings(
         self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -159,6 +181,16 @@ class TestWhoGot:
         """Standard input cannot be the token and the records."""
         assert 2 == call("who-got", "--key-file", key_file, "-", given="sentinel-token")
         assert "both the value and a file" in capsys.readouterr().err
+
+
+class TestUnverified:
+    def test_is_said(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Who searches is told, once and beside the output, that nothing was verified."""
+        expected = "audit: not verified; run audit verify\n"
+        call("show", str(log))
+        assert expected == capsys.readouterr().err
+        call("who-got", "--key-file", key_file, str(log), given="sentinel-token\n")
+        assert expected == capsys.readouterr().err
 
 
 class TestOthers:
