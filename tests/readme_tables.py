@@ -1,5 +1,6 @@
 """The README's tables, made from the code's: ``python -m tests.readme_tables`` writes them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from service.api.problems import PROBLEMS
 from service.metrics import METRICS, PROBE_METRICS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
 from tests.audit.record_table import record_fields, record_kinds
+from tests.observing.shipped import alerts as shipped_alerts
 from tests.resilience.failures import table as failures
 from tests.settings.reference import reference as configuration
 
@@ -121,6 +123,23 @@ def metrics() -> str:
     return table(["metric", "kind", "labels", "what it tells"], rows)
 
 
+def alerts() -> str:
+    """Return a row for each alert."""
+    rows = [
+        [
+            f"[`{alert.name}`]({alert.runbook})",
+            "page" if alert.severity == "critical" else "working day",
+            re.sub(
+                r"{{ \$labels\.(\w+) }}", r"*\1*", _VALUE.sub("*so much*", alert.summary)
+            ).replace("*of*", "releases or users"),
+        ]
+        for alert in shipped_alerts()
+    ]
+    return table(["alert and its runbook", "who", "what it says"], rows)
+
+
+_VALUE: Final = re.compile(r"{{ \$value.*? }}")
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "columns": columns,
     "mapping": mapping,
@@ -133,6 +152,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "failures": failures,
     "helm values": helm_values,
     "metrics": metrics,
+    "alerts": alerts,
 }
 
 README: Final = Path(__file__).parents[1] / "README.md"
