@@ -38,7 +38,7 @@ from service.settings.schema import Settings
 from service.settings.upstream import Allowance
 from service.tls import TlsFault, leaf_not_after
 from service.tls import parse as tls_context
-from service.watch import Change, Source, Watched, Watcher
+from service.watch import Change, FileFault, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
 from service.wiring.callers import Wired as WiredCallers
 from service.wiring.callers import wire_callers
@@ -211,9 +211,15 @@ def _tls(parts: Parts, changed: Changed) -> Watched[ssl.SSLContext] | None:
     if row is None:
         return None
 
+    wall = parts.world.clock.wall
+    used: list[float] = []
+
     def parse(contents: Sequence[bytes]) -> ssl.SSLContext:
-        context = tls_context(contents)
-        metrics.set("certificate_expiry_timestamp_seconds", leaf_not_after(contents[0]))
+        context, ends = tls_context(contents), leaf_not_after(contents[0])
+        if used and ends <= wall():  # at the start there is nothing better
+            raise FileFault("the certificate has expired", at=0)
+        used.append(ends)
+        metrics.set("certificate_expiry_timestamp_seconds", ends)
         return context
 
     files = [row.certificate_file, row.key_file, row.client_ca_file]

@@ -44,9 +44,16 @@ class Outcome(StrEnum):
 
 
 class FileFault(ValueError):
-    """The files cannot be used; says why, quoting nothing of them."""
+    """The files cannot be used; says why, quoting nothing of them.
+
+    ``at`` is the place among them of the one that it is about, where it is about one.
+    """
 
     outcome: ClassVar = Outcome.FAULTY
+
+    def __init__(self, why: str, *, at: int | None = None) -> None:
+        self.at = at
+        super().__init__(why)
 
 
 class RestartRequired(FileFault):
@@ -92,6 +99,19 @@ def read_file(path: Path) -> bytes:
     if len(octets) > LARGEST:
         raise FileFault("a file is too large")
     return octets
+
+
+def each_of(contents: Sequence[bytes], make: Callable[[bytes], T]) -> list[T]:
+    """Return what ``make`` makes of each; its ``ValueError`` is a fault of that file alone."""
+    return [_made(make, content, at) for at, content in enumerate(contents)]
+
+
+def _made(make: Callable[[bytes], T], content: bytes, at: int) -> T:
+    try:
+        return make(content)
+    except ValueError as error:
+        problem = str(error)
+    raise FileFault(problem, at=at)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,9 +160,11 @@ class Source(Generic[T]):
         return loaded
 
     def _words_for(self, error: Exception) -> str:
+        why = f"the contents cannot be used ({type(error).__name__})"
         if isinstance(error, (FileFault, *self.told)):
-            return str(error)
-        return f"the contents cannot be used ({type(error).__name__})"
+            why = str(error)
+        at = 0 if len(self.paths) == 1 else getattr(error, "at", None)
+        return why if at is None else f"{self.paths[at]}: {why}"
 
     def _settled(self, known: bytes) -> tuple[bytes, ...] | None:
         before = self._contents()
@@ -156,10 +178,16 @@ class Source(Generic[T]):
         raise FileFault("the files do not stop changing")
 
     def _contents(self) -> tuple[bytes, ...]:
+        return tuple(self._content(path) for path in self.paths)
+
+    def _content(self, path: Path) -> bytes:
         try:
-            return tuple(self.read(path) for path in self.paths)
+            return self.read(path)
         except OSError as error:
-            raise FileFault(f"a file cannot be read ({type(error).__name__})") from None
+            why = f"cannot be read ({type(error).__name__})"
+        except FileFault as fault:
+            why = str(fault)
+        raise FileFault(f"{path}: {why}")
 
 
 def _digest(contents: Sequence[bytes]) -> bytes:

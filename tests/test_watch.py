@@ -26,6 +26,7 @@ from service.watch import (
     Source,
     Watched,
     Watcher,
+    each_of,
     read_file,
 )
 from tests.virtual_time import VIRTUAL
@@ -139,16 +140,16 @@ class TestWatched:
         await watched.check()
         await watched.check()
         assert (1, 1, True) == (watched.live.value, watched.live.generation, watched.is_faulty)
-        assert [(Outcome.FAULTY, "it is not a number")] == bench.outcomes
+        assert [(Outcome.FAULTY, "n: it is not a number")] == bench.outcomes
 
     async def test_keeps_the_old_value_over_a_missing_file(self) -> None:
-        """A file that cannot be read changes nothing, and its path is not told."""
+        """A file that cannot be read changes nothing, and it is named."""
         bench = Bench()
         watched = bench.open()
         bench.mount.files["n"] = PermissionError("n")
         await watched.check()
         assert 1 == watched.live.value
-        assert [(Outcome.FAULTY, "a file cannot be read (PermissionError)")] == bench.outcomes
+        assert [(Outcome.FAULTY, "n: cannot be read (PermissionError)")] == bench.outcomes
 
     async def test_tells_each_fault(self) -> None:
         """Another fault is another message."""
@@ -157,7 +158,7 @@ class TestWatched:
         for content in (b"zwei", FileNotFoundError("n")):
             bench.mount.files["n"] = content
             await watched.check()
-        assert ["it is not a number", "a file cannot be read (FileNotFoundError)"] == [
+        assert ["n: it is not a number", "n: cannot be read (FileNotFoundError)"] == [
             detail for _, detail in bench.outcomes
         ]
 
@@ -209,7 +210,7 @@ class TestWatched:
         watched = Watched.open(source, bench.changes.append, off_loop=at_once)
         bench.mount.files["n"] = b"hunter2"
         await watched.check()
-        assert [(Outcome.FAULTY, "the contents cannot be used (KeyError)")] == bench.outcomes
+        assert [(Outcome.FAULTY, "n: the contents cannot be used (KeyError)")] == bench.outcomes
 
     async def test_survives_a_broken_observer(self) -> None:
         """Observation never stops a reload."""
@@ -314,8 +315,20 @@ class TestAside:
 class TestSource:
     def test_refuses_to_open_a_faulty_file(self) -> None:
         """At the start there is no old value: the fault is raised."""
-        with pytest.raises(FileFault, match="it is not a number"):
+        with pytest.raises(FileFault, match="n: it is not a number"):
             Bench(Mount(n=b"eins")).open()
+
+    def test_names_the_file_of_a_group(self) -> None:
+        """Of files that are read together the one that is faulty is named."""
+        mount = Mount(a=b"1", b=b"x")
+        source = Source(
+            name="n",
+            paths=[Path("a"), Path("b")],
+            parse=lambda contents: each_of(contents, lambda each: number([each])),
+            read=mount.read,
+        )
+        with pytest.raises(FileFault, match=r"^b: it is not a number$"):
+            source.open()
 
     def test_holds_nothing_of_what_it_read(self) -> None:
         """Neither the fault nor what it chains holds the file's contents."""

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from service.audit.assembly import SinkOptions, assemble
-from service.audit.fingerprints import BadAuditKey, Keyring
+from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring
 from service.audit.journal import Journal
 from service.audit.surroundings import Observer, Surroundings
 from service.floods import Aggregate
 from service.settings.audit import Audit
-from service.watch import Change, Source, Watched
+from service.watch import Change, Source, Watched, each_of
 from service.wiring.world import World
 
 
@@ -17,7 +17,7 @@ def keyring(audit: Audit, *, world: World, changed: Callable[[Change], None]) ->
     """Return the audit keys, watched; raises ``FileFault`` where they cannot be used."""
 
     def parse(contents: Sequence[bytes]) -> Keyring:
-        return Keyring.from_files(contents)
+        return Keyring(tuple(each_of(contents, AuditKey.from_file)))
 
     source = Source(
         name="audit-keys",

@@ -31,7 +31,7 @@ def configuration(
         except Faults as faults:
             raise FileFault(str(faults)) from None
         if fixed := needs_restart(settings, newer):
-            told = f"restart needed: {', '.join(fixed)} cannot be changed while running"
+            told = f"restart-required: {', '.join(fixed)} cannot be changed while running"
             raise RestartRequired(told)
         return newer
 

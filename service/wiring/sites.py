@@ -46,7 +46,7 @@ from service.settings import credentials as rows
 from service.settings.schema import Settings
 from service.settings.sites import Site
 from service.settings.upstream import Upstream
-from service.watch import Change, Outcome, Source, Watched
+from service.watch import Change, Outcome, Source, Watched, each_of
 from service.wiring.observers import SiteObserver
 from service.wiring.trust import trust
 from service.wiring.world import Peer, World
@@ -151,7 +151,7 @@ def _ring(name: str, site: Site, world: World) -> Source[KeyRing]:
     padding = Padding(site.encryption.padding)
 
     def parse(contents: Sequence[bytes]) -> KeyRing:
-        return KeyRing([PartnerKey.from_base64(_text(each)) for each in contents], padding)
+        return KeyRing(each_of(contents, lambda text: PartnerKey.from_base64(_text(text))), padding)
 
     return Source(
         name=f"partner-secrets:{name}",
@@ -166,9 +166,13 @@ def _slots(name: str, site: Site, world: World) -> Source[Slots]:
     ways = [way for way in (site.authentication.current, site.authentication.previous) if way]
 
     def parse(contents: Sequence[bytes]) -> Slots:
-        current, *previous = [
-            WAYS[type(way)](way, octets) for way, octets in zip(ways, contents, strict=True)
-        ]
+        left = iter(ways)
+
+        def make(octets: bytes) -> Credentials:
+            way = next(left)
+            return WAYS[type(way)](way, octets)
+
+        current, *previous = each_of(contents, make)
         ages = [way.max_age for way in ways if isinstance(way, rows.OAuth2)]
         return Slots(
             current=current,

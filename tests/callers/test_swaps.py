@@ -33,7 +33,7 @@ from tests.callers.composed import (
 from tests.callers.house import CLUSTER, REVIEWED, Net, account_claims, review_of
 from tests.callers.issuer import jwk, key_set, token
 from tests.house import CONFIG, House, grant
-from tests.pki import SERVER, Authority, Leaf
+from tests.pki import HOUR, NOW, SERVER, Authority, Leaf
 
 NEXT: Final = Authority("next callers")
 PATIENCE: Final = 20.0
@@ -226,6 +226,15 @@ async def half_a_pair(swap: Swap) -> None:
     await swap.put("tls", {TLS["key_file"]: leaf.key})
 
 
+async def expired_certificate(swap: Swap) -> None:
+    """Replace our certificate by one that is over: the good one stays."""
+    leaf = AUTHORITY.issue("proxy", purpose=SERVER, end=NOW - HOUR / 2)
+    pair = {TLS["certificate_file"]: leaf.certificate, TLS["key_file"]: leaf.key}
+    await swap.put("tls", pair, "faulty")
+    line = swap.house.lines("reload")[-1]
+    assert f"{TLS['certificate_file']}: the certificate has expired" == line["detail"]
+
+
 async def client_authority(swap: Swap) -> None:
     """Move callers from one authority to the next: both are trusted for a while."""
     await swap.put("tls", {TLS["client_ca_file"]: BOTH})
@@ -285,7 +294,8 @@ async def more_than_callers(swap: Swap) -> None:
     stranger = CRM | {"identities": [{"via": "cluster", "subject": "web/shop"}]}
     await swap.configure("restart-required", callers=[stranger], upstream=upstream)
     [line] = [li for li in swap.house.lines("reload") if li["outcome"] == "restart-required"]
-    assert "restart needed: upstream.deadline cannot be changed while running" == line["detail"]
+    told = "restart-required: upstream.deadline cannot be changed while running"
+    assert told == line["detail"].removeprefix(f"{CONFIG}: ")
     assert {'{name="configuration"}': 1.0} == counted(swap.house, "restart_required")
     assert {} == counted(swap.house, "reload_faulty")
     await swap.configure("healed")
@@ -295,6 +305,7 @@ async def more_than_callers(swap: Swap) -> None:
 SWAPS: Final[Sequence[Callable[[Swap], Awaitable[None]]]] = (
     server_certificate,
     half_a_pair,
+    expired_certificate,
     client_authority,
     signing_key,
     api_server_authority,
