@@ -9,7 +9,7 @@ from service.audit.orders import Gap, Turn
 
 BATCH: Final = 256
 """Orders in one write at most."""
-FILL: Final = 64
+FILL: Final = 32
 """Of these, records that nobody waits for: a release that comes next waits for their write."""
 
 

@@ -80,6 +80,7 @@ class Scribe:
         if self._medium.is_full(size + LAST):
             self._turn("size")
         for index, order in enumerate(orders, start=1):
+            self._sign()
             self._follow(order, index)
         self._flush()
         self._sign()

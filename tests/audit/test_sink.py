@@ -1,14 +1,17 @@
 import asyncio
 import errno
+import itertools
 from typing import Any
 
 import pytest
 
 from service.audit.flight import PROBES
 from service.audit.gate import Pledge
+from service.audit.scribe import Scribe
 from service.audit.worker import Hand, Job
-from tests.audit.fakes import Bench, InlineWorker, Recorder, SlowWorker, bench, surroundings
-from tests.virtual_time import VIRTUAL, VirtualLoop, virtual_clock
+from service.deadline import Clock
+from tests.audit.fakes import Bench, InlineWorker, Paper, Recorder, SlowWorker, bench, surroundings
+from tests.virtual_time import EPOCH, VIRTUAL, VirtualLoop, virtual_clock
 
 BODY = b'{"kind":"request","outcome":"denied"}'
 
@@ -112,10 +115,10 @@ class TestSink:
     async def test_releases_go_first(self) -> None:
         """A release does not wait for records that came before it and that nobody waits for."""
         made, _ = await started()
-        for _ in range(60):
+        for _ in range(30):
             made.sink.offer(BODY, ("denied", "x"))
         assert await release(made).verdict
-        assert ["open", "released", *["denied"] * 60] == made.paper.kinds()
+        assert ["open", "released", *["denied"] * 30] == made.paper.kinds()
 
     async def test_release_out_of_time(self) -> None:
         """A release that waited too long is refused; the sink, which writes in time, stays."""
@@ -366,3 +369,15 @@ class TestSink:
         await release(made).verdict
         assert made.paper.records[-1]["hash"] == made.sink.head.hash
         assert 2 == made.sink.head.sequence
+
+
+class TestScribe:
+    def test_signs(self) -> None:
+        """The writer gives a sign of life between any two records and before it writes."""
+        times = itertools.count(1.0)
+        around = surroundings(Clock(wall=lambda: EPOCH, monotonic=lambda: next(times)))
+        scribe = Scribe(Paper(), around)
+        scribe.inscribe([BODY])
+        few = scribe.alive_at
+        scribe.inscribe([BODY] * 10)
+        assert few + 10 < scribe.alive_at
