@@ -2,51 +2,15 @@
 
 import base64
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import cast
 
 import aiohttp
 import httpx
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One request; ``connect`` is the seconds that a connection may take."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(repr=False)
-    connect: float
-
-
-class Coming(Protocol):
-    """An answer whose body is still to be read; header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def some(self) -> bytes:
-        """Return the next octets of the body, none at its end."""
-
-    async def aclose(self) -> None:
-        """End; a connection whose answer was not read to its end is closed."""
-
-
-class Engine(Protocol):
-    """What sends a request once, and neither follows, decodes, nor keeps anything."""
-
-    async def exchange(self, asked: Asked) -> Coming:
-        """Return what comes; raises what its library raises."""
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-
-
-Transport = httpx.AsyncBaseTransport | Engine
-"""What an ``Outbound`` drives: an engine, or any transport of httpx's, as tests have them."""
+Transport = httpx.AsyncBaseTransport
+"""What an ``Outbound`` drives, here and in tests: httpx's interface, without httpx's pool."""
 
 
 class NoAuthority(ValueError):
@@ -89,7 +53,7 @@ def open_transport(
     proxy_url: str | None = None,
     connections: int = 128,
     keep_alive: float = 30.0,
-) -> Engine:
+) -> Transport:
     """Return the engine for one peer: at most ``connections``, each idle ``keep_alive`` seconds.
 
     It takes nothing from the environment, keeps no cookies, decodes no body, and sends a POST
@@ -106,15 +70,15 @@ def open_transport(
             auto_decompress=False,
         )
 
-    return _Aiohttp(
+    return AiohttpTransport(
         session,
         trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
         proxy=_proxy(proxy_url) if proxy_url is not None else None,
     )
 
 
-class _Aiohttp:
-    """aiohttp's client, called without what a browser would need."""
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """aiohttp's client as a transport of httpx's, without what a browser would need."""
 
     def __init__(
         self,
@@ -129,23 +93,27 @@ class _Aiohttp:
         self._proxy = None if proxy is None else str(proxy.url)
         self._proxy_headers = None if proxy is None else dict(proxy.headers)
 
-    async def exchange(self, asked: Asked) -> Coming:
-        """Send the request."""
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request once; raises what aiohttp raises, which ``outbound`` knows."""
         session = self._session
         if session is None:
             session = self._session = self._open()
-        return _AiohttpComing(
-            await session.request(
-                asked.method,
-                asked.url,
-                headers=asked.headers,
-                data=None if asked.body is None else aiohttp.BytesPayload(asked.body),
-                allow_redirects=False,
-                timeout=_timeout(asked.connect),
-                ssl=self._trust(),
-                proxy=self._proxy,
-                proxy_headers=self._proxy_headers,
-            )
+        response = await session.request(
+            request.method,
+            str(request.url),
+            headers={
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in request.headers.raw
+            },
+            data=aiohttp.BytesPayload(request.content) if request.content else None,
+            allow_redirects=False,
+            timeout=_timeout(request.extensions["timeout"]["connect"]),
+            ssl=self._trust(),
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+        )
+        return httpx.Response(
+            response.status, headers=list(response.raw_headers), stream=_Body(response)
         )
 
     async def aclose(self) -> None:
@@ -154,22 +122,18 @@ class _Aiohttp:
             await self._session.close()
 
 
-class _AiohttpComing:
-    """An answer of aiohttp's; its connection is free again when the body was read."""
-
-    __slots__ = ("_response", "headers", "status")
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer of aiohttp's; its connection is free again when it was read."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.status = response.status
-        self.headers: Mapping[str, str] = joined(response.raw_headers)
 
-    async def some(self) -> bytes:
-        """Return the next octets."""
-        return await self._response.content.readany()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while some := await self._response.content.readany():
+            yield some
 
     async def aclose(self) -> None:
-        """End."""
+        """End; a connection whose answer was not read to its end is closed."""
         if not self._response.content.at_eof():
             self._response.close()
 
@@ -177,70 +141,6 @@ class _AiohttpComing:
 @lru_cache(maxsize=64)  # nearly every request has the configured one
 def _timeout(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, sock_connect=connect)
-
-
-def engine_of(transport: Transport) -> Engine:
-    """Return ``transport`` as an engine."""
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        return _OverHttpx(transport)
-    return transport
-
-
-class _OverHttpx:
-    """Any transport of httpx's, called without a client."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
-
-    async def exchange(self, asked: Asked) -> Coming:
-        """Send the request."""
-        connect = asked.connect
-        request = httpx.Request(
-            asked.method,
-            asked.url,
-            headers=dict(asked.headers),
-            content=asked.body,
-            extensions={
-                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
-            },
-        )
-        return _HttpxComing(await self._transport.handle_async_request(request))
-
-    async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
-
-
-class _HttpxComing:
-    """An answer of httpx's."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        # Not aiter_raw(): it refuses responses that a transport made whole.
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        self._chunks: AsyncIterator[bytes] = aiter(stream)
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = joined(response.headers.raw)
-
-    async def some(self) -> bytes:
-        """Return the next octets."""
-        async for chunk in self._chunks:
-            if chunk:
-                return chunk
-        return b""
-
-    async def aclose(self) -> None:
-        """End."""
-        await self._response.aclose()
-
-
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name in lower case; the values of one name are joined (RFC 9110 §5.3)."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
 
 
 def _proxy(url: str) -> httpx.Proxy:
