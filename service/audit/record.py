@@ -105,10 +105,10 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "site": entry.site,
         "provider": entry.provider,
         "user": None if entry.uid is None else key.of_uid(entry.uid),
-        "asked": entry.asked,
-        "released": entry.released,
-        "withheld": entry.withheld,
-        "names_released": entry.names_released,
+        "asked": entry.asked or None,
+        "released": entry.released or None,
+        "withheld": entry.withheld or None,
+        "names_released": entry.names_released or None,
         "tokens": _fingerprints(entry.tokens, key),
         "decision": entry.decision,
         "rule": entry.rule,
@@ -198,4 +198,4 @@ def _fingerprints(tokens: Mapping[str, Secret[str] | int], key: AuditKey) -> dic
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None and value != ()}
+    return {name: value for name, value in members.items() if value is not None}

@@ -39,6 +39,7 @@ TOOLS: Final = {"go": ["version"], "nginx": ["-v"], "envoy": ["--version"]}
 
 LONG: Final = Size(rounds=5, seconds=3.0, memory=(20_000, 100_000), megabytes=250)
 SHORT: Final = Size(rounds=3, seconds=1.0, memory=(5_000, 10_000), megabytes=20)
+FAILURES: Final = (subprocess.CalledProcessError, RuntimeError, ValueError, OSError)
 BRIEFLY: Final = ("in_flight", "burst", "start")
 
 
@@ -103,7 +104,11 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         )
         for probe in given.probes if given.probes is not None else _probes(given):
             say(f"-- {probe}")
-            data[probe] = PROBES[probe](material, size)
+            try:
+                data[probe] = PROBES[probe](material, size)
+            except FAILURES as error:  # what was measured before is not thrown away
+                data["left_out"][probe] = f"failed: {type(error).__name__}"
+                say(f"LEFT OUT: {probe}: {error}")
     return data
 
 

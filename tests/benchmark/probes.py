@@ -19,6 +19,7 @@ from tests.benchmark.processes import (
     cpu,
     free_port,
     memory,
+    module,
     pinned,
     wait_for,
 )
@@ -198,6 +199,14 @@ def audit(_: Material, size: Size) -> Rows:
     return rows
 
 
+def goodput(_: Material, size: Size) -> Rows:
+    """Return what is left at twice the capacity (``tests.resilience.overload``)."""
+    del size
+    line = module("tests.resilience.overload")
+    done = subprocess.run(line, stdout=subprocess.PIPE, check=False, cwd=ROOT)  # noqa: S603  # ours
+    return [json.loads(done.stdout)]
+
+
 PROBES: Final[Mapping[str, Callable[[Material, Size], Rows]]] = {
     "in_flight": in_flight,
     "burst": burst,
@@ -206,4 +215,5 @@ PROBES: Final[Mapping[str, Callable[[Material, Size], Rows]]] = {
     "start": start,
     "memory": growth,
     "audit": audit,
+    "goodput": goodput,
 }

@@ -1,8 +1,8 @@
 """The table and the plot, drawn from the raw rounds and from nothing else."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from tests.benchmark.figures import GOALS, Data, Figure, added, by_form, median
 from tests.benchmark.table import ALL
@@ -40,7 +40,8 @@ def _forms(data: Data) -> Iterator[str]:
 
 def _left_out(data: Data) -> Iterator[str]:
     for name, why in data.get("left_out", {}).items():
-        yield f"| {ALL[name].label} | left out: {why} | | | |"
+        label = ALL[name].label if name in ALL else name
+        yield f"| {label} | left out: {why} | | | |"
 
 
 def _goals(data: Data) -> Iterator[str]:
@@ -77,6 +78,8 @@ def _others(data: Data) -> Iterator[str]:
     if data.get("start"):
         wall, busy = (median(data["start"], what) for what in ("seconds", "cpu_seconds"))
         yield f"| start to ready | {wall:.2f} s, {busy:.2f} s of CPU |"
+    for row in data.get("goodput", ()):
+        yield f"| goodput at twice the capacity | {_told(row)} |"
     for row in data.get("audit", ()):
         yield (
             f"| `audit {row['command']}` per GB | {row['cpu_seconds_per_gb']:.0f} s of CPU, "
@@ -98,6 +101,11 @@ def _opened(data: Data, rate: int) -> Iterator[str]:
             )
         elif form == "direct":
             yield f"| {rate:,}/s, Gigya takes 50 ms: direct | {p50:.2f} ms p50, {p99:.2f} ms p99 |"
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    numbers = ((name, value) for name, value in row.items() if isinstance(value, (int, float)))
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers)
 
 
 WIDTH: Final = 760
