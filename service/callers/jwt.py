@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from service.callers.claims import Owner, ReadOwner, Rules, refusal
 from service.callers.credentials import Bearer, Credentials, Proof
-from service.callers.key_sets import KeySet
+from service.callers.key_sets import KnownKeys
 from service.callers.keys import ALGORITHMS, VerificationKey
 from service.callers.memory import Memory
 from service.callers.observed import Event, Observe, unobserved
@@ -61,7 +61,7 @@ class LocalRules:
 
 
 async def check_signature(
-    bearer: Bearer, token: Token, keys: KeySet, deadline: Deadline
+    bearer: Bearer, token: Token, keys: KnownKeys, deadline: Deadline
 ) -> VerificationKey:
     """Verify a judged token; raises ``Unauthenticated`` or ``AuthenticationUnavailable``."""
     alg = token.header["alg"]
@@ -81,7 +81,7 @@ class Jwt:
         *,
         name: str,
         local: LocalRules,
-        keys: KeySet,
+        keys: KnownKeys,
         clock: Clock,
         entries: int = 4096,
         observe: Observe = unobserved,

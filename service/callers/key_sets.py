@@ -1,8 +1,10 @@
 """An issuer's current keys: refreshed before they are old, kept while the issuer is away."""
 
 import asyncio
+import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from service.callers.fetching import FetchFailed
 from service.callers.flights import Flights, landed
@@ -33,6 +35,59 @@ class Terms:
 
 
 DEFAULT_TERMS: Final = Terms()
+
+
+class KnownKeys(Protocol):
+    """The keys of one issuer, as whoever verifies a token needs them."""
+
+    @property
+    def generation(self) -> int | None:
+        """Which keys these are; ``None`` while they prove nothing."""
+
+    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
+        """Return the key called ``kid``; raises a ``ServiceError`` where there is none."""
+
+
+class FollowedKeys:
+    """The keys in a file that others watch; what is taken out of it proves nothing from then on.
+
+    ``look`` has the file looked at now: an unknown key may have come since the last look.
+    ``is_faulty`` tells whether the file says what cannot be used.
+    """
+
+    def __init__(
+        self,
+        live: Live[Keys],
+        look: Callable[[], Awaitable[None]],
+        is_faulty: Callable[[], bool],
+        *,
+        clock: Clock,
+    ) -> None:
+        self._live, self._look, self._is_faulty = live, look, is_faulty
+        self._clock = clock
+        self._not_before = -math.inf
+
+    @property
+    def generation(self) -> int:
+        """Which keys these are."""
+        return self._live.generation
+
+    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
+        """Return the key called ``kid``.
+
+        Raises ``Unauthenticated`` if the file has none, ``AuthenticationUnavailable`` if that
+        cannot be known because the file is faulty.
+        """
+        del deadline  # a file is near
+        now = self._clock.monotonic()
+        if kid not in self._live.value and now >= self._not_before:
+            self._not_before = now + DEFAULT_TERMS.cool_down
+            await self._look()
+        if (key := self._live.value.get(kid)) is not None:
+            return key
+        if self._is_faulty():
+            raise unavailable(max(self._not_before - self._clock.monotonic(), 1.0))
+        raise Unauthenticated(Refusal.KEY_UNKNOWN)
 
 
 class KeySet:
@@ -161,6 +216,10 @@ class KeySet:
         self._observe(self._name, Event.KEYS_REPLACED, "")
 
     def _unavailable(self) -> AuthenticationUnavailable:
-        reason = Unavailable.KEYS_UNAVAILABLE
-        wait = max(self._not_before - self._clock.monotonic(), 1.0)
-        return AuthenticationUnavailable(DETAILS[reason], reason=reason, retry_after=wait)
+        return unavailable(max(self._not_before - self._clock.monotonic(), 1.0))
+
+
+def unavailable(wait: float) -> AuthenticationUnavailable:
+    """Return the refusal to judge without keys, to be asked again in ``wait`` seconds."""
+    reason = Unavailable.KEYS_UNAVAILABLE
+    return AuthenticationUnavailable(DETAILS[reason], reason=reason, retry_after=wait)

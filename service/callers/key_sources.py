@@ -1,4 +1,4 @@
-"""Where an issuer's key set comes from: its discovery document, a URI, or a file."""
+"""Where an issuer's key set is fetched from: what its discovery document names, or a URI."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,15 +19,6 @@ OK: Final = 200
 
 Source = Callable[[Deadline], Awaitable[bytes]]
 """Returns the key set document; raises ``OSError``."""
-
-
-def from_file(read: Callable[[], bytes]) -> Source:
-    """Read the document anew each time with ``read``, which raises ``OSError``."""
-
-    async def load(_deadline: Deadline) -> bytes:
-        return read()
-
-    return load
 
 
 def from_uri(fetch: Fetch, jwks_uri: str, *, token: ReadToken | None = None) -> Source:

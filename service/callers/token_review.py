@@ -10,7 +10,7 @@ from service.callers.fetching import Answer as FetchAnswer
 from service.callers.fetching import Fetch, ReadToken
 from service.callers.flights import Flights, landed
 from service.callers.jwt import LocalRules, check_signature, proof_of
-from service.callers.key_sets import KeySet
+from service.callers.key_sets import KnownKeys
 from service.callers.memory import Memory
 from service.callers.observed import Event, Observe, unobserved
 from service.callers.refusals import DETAILS, Refusal, Unavailable
@@ -52,7 +52,7 @@ class TokenReview:
         fetch: Fetch,
         own_token: ReadToken,
         clock: Clock,
-        keys: KeySet | None = None,
+        keys: KnownKeys | None = None,
         observe: Observe = unobserved,
     ) -> None:
         self.name = name

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from service.callers.claims import Rules, owner_by, service_account
 from service.callers.fetching import Answer, Fetch, FetchFailed, ReadToken
 from service.callers.jwt import Jwt, LocalRules
-from service.callers.key_sets import KeySet, Terms
-from service.callers.key_sources import Source, from_discovery, from_file, from_uri
+from service.callers.key_sets import FollowedKeys, KeySet, KnownKeys, Terms
+from service.callers.key_sources import Source, from_discovery, from_uri
+from service.callers.keys import Keys, UnusableKeys, parse_keys
 from service.callers.mutual_tls import Kind, MutualTls
 from service.callers.observed import Observe
 from service.callers.static import Row, Static
@@ -21,8 +21,9 @@ from service.deadline import Deadline
 from service.outbound import Outbound, OutboundError
 from service.settings import authentication as rows
 from service.settings.schema import Settings
-from service.watch import Change, FileFault, ignore
-from service.wiring.trust import Trust, trust
+from service.watch import Change, FileFault, Watched, ignore
+from service.watch import Source as FileSource
+from service.wiring.trust import trust
 from service.wiring.world import Peer, World
 
 LARGEST_ANSWER: Final = 256 * 1024
@@ -35,7 +36,8 @@ Closer = Callable[[], Awaitable[None]]
 class Wired:
     """The methods in the order of the configuration, and what they need beside requests.
 
-    ``watched`` are the CA files by which they know whom they ask; ``changed`` hears of them.
+    ``watched`` are the CA files by which they know whom they ask, and key sets in files;
+    ``changed`` hears of them.
     ``verifiers``, by issuer, are no methods of their own: a ``token_review`` goes by them first.
     """
 
@@ -43,7 +45,7 @@ class Wired:
     key_sets: dict[str, KeySet] = field(default_factory=dict)
     closers: list[Closer] = field(default_factory=list)
     verifiers: Mapping[str, rows.Jwt] = field(default_factory=dict)
-    watched: list[Trust] = field(default_factory=list)
+    watched: list[Watched[Any]] = field(default_factory=list)
     changed: Callable[[Change], None] = ignore
 
 
@@ -105,7 +107,9 @@ def _rules(row: rows.Jwt, audiences: frozenset[str]) -> Rules:
     )
 
 
-def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KeySet:
+def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KnownKeys:
+    if row.keys.file is not None:
+        return _followed(row.name, row.keys.file, wired, world)
     keys = KeySet(
         _key_source(row, wired, world),
         name=row.name,
@@ -117,9 +121,23 @@ def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KeySet
     return keys
 
 
+def _followed(name: str, file: str, wired: Wired, world: World) -> FollowedKeys:
+    def parse(contents: Sequence[bytes]) -> Keys:
+        return parse_keys(contents[0])
+
+    source = FileSource(
+        name=f"keys:{name}",
+        paths=[Path(file)],
+        parse=parse,
+        told=(UnusableKeys,),
+        read=world.read,
+    )
+    watched = Watched.open(source, wired.changed)
+    wired.watched.append(watched)
+    return FollowedKeys(watched.live, watched.check, lambda: watched.is_faulty, clock=world.clock)
+
+
 def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
-    if row.keys.file is not None:
-        return from_file(partial(_read, row.keys.file, world))
     fetch = _fetch(row, wired, world)
     token = None if row.token_file is None else _token_reader(row.token_file, world)
     if row.keys.jwks_uri is not None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from service.callers.fetching import FetchFailed
-from service.callers.key_sources import LARGEST, from_discovery, from_file, from_uri
+from service.callers.key_sources import LARGEST, from_discovery, from_uri
 from service.deadline import Deadline
 from tests.callers.house import Hands, Net, Reply, ok
 
@@ -149,15 +149,6 @@ class TestFromUri:
         """Plain http is a fault at the start."""
         with pytest.raises(ValueError, match="https URL"):
             from_uri(net({}).fetch, "http://www.keys.example/certs")
-
-
-class TestFromFile:
-    async def test_reads_anew(self) -> None:
-        """A file is read each time, so that it can be replaced."""
-        contents = iter([b"old", b"new"])
-        source = from_file(lambda: next(contents))
-
-        assert [b"old", b"new"] == [await source(deadline()), await source(deadline())]
 
 
 def test_documents_are_json() -> None:

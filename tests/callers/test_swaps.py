@@ -246,11 +246,21 @@ async def client_authority(swap: Swap) -> None:
 async def signing_key(swap: Swap) -> None:
     """Rotate the cluster's key: the next one is in the set before it signs."""
     old, new = jwk(issuer.P256, "one"), jwk(issuer.OTHER_P256, "two")
+    await swap.put("keys:cluster", {KEYS_FILE: key_set(old, new)})
+    swap.callers.key, swap.callers.kid = issuer.OTHER_P256, "two"
+    await swap.callers.more()
+    await swap.put("keys:cluster", {KEYS_FILE: key_set(new)})
+    await swap.put("keys:cluster", {KEYS_FILE: b"{}"}, "faulty")
+    line = swap.house.lines("reload")[-1]
+    assert f"{KEYS_FILE}: not a key set" == line["detail"]
+
+
+async def signing_key_in_use(swap: Swap) -> None:
+    """Sign with a key that came a moment ago: an unknown one has the file looked at."""
+    old, new = jwk(issuer.P256, "one"), jwk(issuer.OTHER_P256, "two")
     swap.house.files[KEYS_FILE] = key_set(old, new)
     swap.callers.key, swap.callers.kid = issuer.OTHER_P256, "two"
-    await swap.callers.more(5)
-    swap.house.files[KEYS_FILE] = key_set(new)
-    await swap.callers.more(5)
+    await swap.callers.more()
 
 
 async def api_server_authority(swap: Swap) -> None:
@@ -308,6 +318,7 @@ SWAPS: Final[Sequence[Callable[[Swap], Awaitable[None]]]] = (
     expired_certificate,
     client_authority,
     signing_key,
+    signing_key_in_use,
     api_server_authority,
     own_token,
     callers,
@@ -399,6 +410,17 @@ class TestShutOut:
 
         assert {"kept: 401", "fresh: 401", "by keys: 401", "by review: 401"} == got
         assert "identity-unknown" == load.house.records()[-1]["reason"]
+
+    async def test_by_signing_key(self, tmp_path: Path) -> None:
+        """A key that is taken out of the file proves nothing from the reload on."""
+        async with under_load(tmp_path) as load:
+            other = key_set(jwk(issuer.OTHER_P256, "two"))
+            await load.put("keys:cluster", {KEYS_FILE: other})
+            load.callers.got.clear()
+            await load.callers.more()
+            got = set(load.callers.got)
+
+        assert (ALL_WELL - {"by keys: 200"}) | {"by keys: 401"} == got
 
     async def test_by_authority(self, tmp_path: Path) -> None:
         """A removed authority trusts nobody new; what is open gets one answer more."""
