@@ -77,6 +77,8 @@ class Cures:
         if cure is Cure.RENEW_TOKEN and not self._is_open(cure, run):
             cure = Cure.OTHER_SLOT  # a fresh token refused like the old one: the credentials
         if cure is None or not self._is_open(cure, run):
+            if cure is Cure.OTHER_SLOT:
+                self._rotation.avoid(run.slot)
             return False
         run.cures.add(cure)
         if is_cured := self._apply[cure](trouble, run):
@@ -97,7 +99,10 @@ class Cures:
             self._rests[cure] = (now + REST, generation)
             return False
         until, of_generation = self._rests.get(cure, (now, generation))
-        return now >= until or of_generation != generation
+        if now >= until or of_generation != generation:
+            return True
+        # While it rests, calls take turns at beginning with either slot: one may work by now.
+        return cure is Cure.OTHER_SLOT and run.slot is not self._rotation.working
 
     def _resync(self, trouble: Trouble, run: Run) -> bool:
         self.offset.learn(trouble.date, self._clock.wall())

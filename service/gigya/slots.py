@@ -95,6 +95,12 @@ class Rotation:
         self._trial_at = self._clock.monotonic() + TRIAL
         return True
 
+    def avoid(self, slot: Slot) -> None:
+        """Begin with the other slot from now on, if calls begin with ``slot``, which is refused."""
+        if slot is self.working and len(self._slots) > 1:
+            self._pinned = 1 - self._pinned
+            self._trial_at = self._clock.monotonic() + TRIAL
+
     async def aclose(self) -> None:
         """End what asks for an access token."""
         for slot in self._slots:

@@ -72,6 +72,26 @@ class Script(httpx.AsyncBaseTransport):
         return outcome
 
 
+class TwoSecrets(httpx.AsyncBaseTransport):
+    """A Gigya that takes one of two user keys; the user called slow is slow, and fails once."""
+
+    old, new = (UserKey(user_key=name, secret=Secret("s")) for name in ("old", "new"))
+
+    def __init__(self) -> None:
+        self.active = "old"
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        form = (await request.aread()).decode()
+        is_taken = f"userKey={self.active}" in form
+        if is_taken and "UID=slow" in form and not self.go.is_set():
+            self.reached.set()
+            await self.go.wait()
+            return reply(500001)
+        return reply(0 if is_taken else 403010)
+
+
 def reply(code: int = 0, *, status: int = 200, date: str | None = None) -> httpx.Response:
     """Return a reply of Gigya's."""
     return httpx.Response(
@@ -633,6 +653,23 @@ class TestSlots:
         await rig.call()
         await rig.call()
         assert 5 == script.sent
+
+    async def test_a_slow_call_misleads_nobody(self) -> None:
+        """A call that met both slots at bad times, and failed, does not keep the others out.
+
+        It began before Gigya knew the new secret, paused, and went on when the old one had gone.
+        """
+        gigya = TwoSecrets()
+        rig = Rig(transport=gigya, credentials=gigya.new, previous=gigya.old)
+        slow = asyncio.create_task(rig.call(UID="slow"))
+        await gigya.reached.wait()
+        await rig.call()
+        gigya.active = "new"
+        gigya.go.set()
+        with pytest.raises(UpstreamRejected):
+            await slow
+
+        await asyncio.gather(*(rig.call() for _ in range(3)))
 
     async def test_a_replacement_ends_the_rest(self) -> None:
         """New credentials are given both their chances at once."""
