@@ -68,7 +68,8 @@ class TestInstallation:
         assert (place / "sbom.cdx.json").stat().st_size > 0
 
     @pytest.mark.parametrize("version", ["1.30", "1.37"])
-    def test_renders_what_kubernetes_takes(self, place: Path, version: str) -> None:
+    @pytest.mark.usefixtures("place")
+    def test_renders_what_kubernetes_takes(self, version: str) -> None:
         """What the chapter installs fits the oldest and the newest supported Kubernetes."""
         kubernetes: Any = import_module("kubernetes_validate")
         (text,) = re.findall(r"<<'EOF'\n(.*?)\nEOF", BLOCKS["values"], re.DOTALL)
