@@ -187,12 +187,13 @@ class Metrics:
         """Return what Prometheus reads; it takes milliseconds, so not on the event loop."""
         return generate_latest(self._registry)
 
-    def serve(self, port: int) -> None:
-        """Serve the exposition by itself, from a thread: for a process without a management port.
+    def serve(self, port: int) -> int:
+        """Serve the exposition from a thread, for a process without a management port.
 
-        Raises ``OSError`` where the port cannot be had.
+        Returns the port, which is another where 0 was asked; raises ``OSError``.
         """
-        start_http_server(port, registry=self._registry)
+        server, _ = start_http_server(port, registry=self._registry)
+        return server.server_port
 
     def _child(self, name: str, labels: tuple[str, ...]) -> Any:
         key = (name, *labels)
