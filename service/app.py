@@ -152,7 +152,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         lifecycle=lifecycle,
         journal=book,
         metrics=metrics,
-        reload=partial(_reload, watcher, book),
+        reload=partial(_reload, watcher, book, parts.log),
         refused=threshold.refused,
     )
 
@@ -378,6 +378,7 @@ async def _measure_lag(metrics: Metrics) -> None:
         metrics.observe("event_loop_lag_seconds", max(0.0, loop.time() - before - LAG_INTERVAL))
 
 
-def _reload(watcher: Watcher, book: Journal) -> None:
+def _reload(watcher: Watcher, book: Journal, log: Log) -> None:
+    log.info("reload-asked", rotates=list(book.heads))
     watcher.wake()
     book.rotate()

@@ -74,6 +74,11 @@ class Listener:
         self._clock: asyncio.TimerHandle | None = None
 
     @property
+    def asked(self) -> str:
+        """Where it is to listen, as people read it."""
+        return f"{self._host}:{self._port}"
+
+    @property
     def connections(self) -> int:
         """How many connections are open, those in their handshake included."""
         return len(self.hall.connections) + len(self._beginnings)

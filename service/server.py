@@ -116,8 +116,8 @@ class Server:
 
     async def _open(self) -> None:
         try:
-            management = await self._management.open()
-            addresses = Addresses(api=await self._api.open(), management=management)
+            management = await _opened(self._management)
+            addresses = Addresses(api=await _opened(self._api), management=management)
         except OSError as error:
             self._up.set_exception(error)
             self._up.exception()  # whoever asks gets it; nobody need ask
@@ -206,6 +206,28 @@ def forbid_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+async def _opened(listener: Listener) -> Address:
+    asked, why = listener.asked, ""
+    try:
+        return await listener.open()
+    except OSError as error:
+        told = error.strerror or type(error).__name__
+        why = told.partition(" (")[0]  # Python adds the address to some
+    raise OSError(f"the {listener.hall.name} listener cannot have {asked}: {why}")
+
+
+def raise_descriptors() -> int:
+    """Let the process have as many descriptors as it may, and return how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS has a limit of its own below an infinite one
+        return soft
+    return hard
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:

@@ -252,3 +252,16 @@ class TestTime:
         assert "2027-01-15T08:01:40.000000Z" == house.records()[0]["received_at"]
         assert 401 == late.status_code
         assert "expired" == house.records()[1]["reason"]
+
+
+class TestReload:
+    async def test_is_told(self, tmp_path: Path) -> None:
+        """SIGHUP leaves a line, and so does each file that it puts aside."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            await visitor.ask()
+            visitor.application.reload()
+        [asked] = house.lines("reload-asked")
+        [turned] = house.lines("audit-sink-noticed")
+
+        assert (["file"], "rotated") == (asked["rotates"], turned["what"])

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from service.api.problem_table import PROBLEMS
-from service.audit.chain import Head
+from service.audit.chain import START, Head
 from service.audit.record import Entry
 from service.callers.observed import Event
 from service.gigya.cures import Cure
@@ -146,6 +146,19 @@ HAPPENINGS: Final[Mapping[str, tuple[Tell, dict[str, float], list[tuple[str, str
         lambda room: room.audit.noticed("file", "replaced"),
         {"audit_notices_total file replaced": 1},
         [("warning", "audit-sink-noticed")],
+    ),
+    "a file put aside": (
+        lambda room: room.audit.noticed("file", "rotated"),
+        {"audit_notices_total file rotated": 1},
+        [("info", "audit-sink-noticed")],
+    ),
+    "no head": (lambda room: room.audit.checkpoint("file", START), {}, []),
+    "no descriptors": (
+        lambda room: room.callers.refused(
+            Refusal(listener="api", kind="connection-refused", reason="accept-failed", peer=None)
+        ),
+        {"connection_refusals_total connection-refused": 1},
+        [("error", "connection-refused")],
     ),
     "a head": (
         lambda room: room.audit.checkpoint("file", Head(7, "0" * 64)),

@@ -12,7 +12,7 @@ from service.audit.chain import CHAIN_BYTES, START, Head, link
 from service.audit.controls import Beginning
 from service.audit.media import Arrival, Medium
 from service.audit.orders import Gap, Order, Report, fault_name
-from service.audit.surroundings import Surroundings
+from service.audit.surroundings import ROTATED, Surroundings
 
 FRAME: Final = 160
 """Octets that linking adds to a record, and some more."""
@@ -160,6 +160,7 @@ class Scribe:
             self._noticed.append("rotation-failed")
             self._add(controls.checkpoint(self._around, "rotation-failed"))
         else:
+            self._noticed.append(ROTATED)
             beginning = Beginning(previous=self._last, why=why, at=0)
             self._add(controls.opening(self._around, beginning))
 

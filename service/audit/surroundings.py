@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.audit.chain import Head
 from service.audit.fingerprints import Keyring
@@ -27,6 +27,10 @@ class Surroundings:
     boot: str
     config_hash: Callable[[], str | None] = lambda: None
     flooding: Callable[[], Sequence[Aggregate]] = tuple
+
+
+ROTATED: Final = "rotated"
+"""What a sink notices when it has put a file aside: as it should be."""
 
 
 class Observer(Protocol):

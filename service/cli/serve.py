@@ -20,6 +20,7 @@ from service.server import (
     Server,
     Shutdown,
     forbid_dumps,
+    raise_descriptors,
     run_process,
     settle_memory,
 )
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     settings = loaded.settings
     log = Log(sys.stderr, level=settings.logging.level, form=settings.logging.format)
     log.take_over()
+    _count_descriptors(settings, log)
     for advice in loaded.advice:
         log.warning("configuration", advice=str(advice))
     parts = Parts(settings=settings, world=world, log=log, metrics=Metrics())
@@ -69,8 +71,19 @@ def run(args: argparse.Namespace) -> int:
         return run_process(lambda: serve(parts, args.config))
     except (FileFault, OSError) as error:
         # Only what is between the check above and now: a file that changed, a port that is taken.
-        print(f"gigya-credential-proxy: {error}", file=sys.stderr)
+        print(f"gigya-credential-proxy: not started: {error}", file=sys.stderr)
         return FAULTY
+
+
+HEADROOM: Final = 256
+"""Descriptors for what is not a caller's connection: Gigya's, issuers', files, threads."""
+
+
+def _count_descriptors(settings: Settings, log: Log) -> None:
+    """Raise the limit of descriptors, and warn where it is still too low."""
+    needed, has = settings.listeners.api.max_connections + HEADROOM, raise_descriptors()
+    if 0 <= has < needed:  # an infinite one is negative on some systems
+        log.warning("few-descriptors", limit=has, needed=needed)
 
 
 def _leave(*_: object) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec
 
 from service.api.recording import GONE
-from service.audit.chain import Head
+from service.audit.chain import START, Head
 from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry
+from service.audit.surroundings import ROTATED
 from service.callers.observed import Event
 from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
@@ -66,6 +67,8 @@ RESULTS: Final[Mapping[str, str]] = {
 MEANINGS: Final = tuple(dict.fromkeys(RESULTS.values()))
 
 _PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
+ACCEPT_FAILED: Final = "accept-failed"
+"""No descriptor for a connection: all callers wait."""
 LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
 
 
@@ -259,14 +262,16 @@ class AuditObserver:
 
     @quietly
     def noticed(self, sink: str, what: str) -> None:
-        """Warn."""
+        """Warn; a rotation is only told."""
         self._metrics.count("audit_notices", sink, what)
-        self._log.warning("audit-sink-noticed", sink=sink, what=what)
+        say = self._log.info if what == ROTATED else self._log.warning
+        say("audit-sink-noticed", sink=sink, what=what)
 
     @quietly
     def checkpoint(self, sink: str, head: Head) -> None:
-        """Export the head: no file can prove its own tail."""
-        self._log.info("audit-head", sink=sink, head=str(head))
+        """Export the head: no file can prove its own tail; one that never opened has none."""
+        if head != START:
+            self._log.info("audit-head", sink=sink, head=str(head))
 
 
 class CallerObserver:
@@ -295,9 +300,8 @@ class CallerObserver:
             self._metrics.count("tls_refusals", refusal.reason)
         else:
             self._metrics.count("connection_refusals", refusal.kind)
-        self._log.info(
-            refusal.kind, listener=refusal.listener, reason=refusal.reason, peer=refusal.peer
-        )
+        say = self._log.error if refusal.reason == ACCEPT_FAILED else self._log.info
+        say(refusal.kind, listener=refusal.listener, reason=refusal.reason, peer=refusal.peer)
 
 
 _WORTH_A_LOOK: Final = frozenset({Event.KEYS_FAILED, Event.REVIEW_FAILED})

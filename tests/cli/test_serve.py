@@ -1,15 +1,29 @@
+import json
+import resource
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import yaml
+
+from service.simulator import seeded
+from tests.house import AUDIT_KEY, configuration
 
 SERVE: Final = (sys.executable, "-m", "service", "serve", "--config")
 
 
-def serve(config: Path) -> tuple[int, str]:
+def serve(config: Path, prepare: Callable[[], None] | None = None) -> tuple[int, str]:
     """Run a service that cannot start; return its status and what it says, in a process."""
     done = subprocess.run(  # noqa: S603  # ourselves
-        [*SERVE, config], capture_output=True, text=True, check=False, timeout=60
+        [*SERVE, config],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=prepare,  # this process has no threads that matter
     )
     return done.returncode, done.stderr
 
@@ -31,3 +45,38 @@ class TestStart:
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603  # our own
         assert 0 == done.returncode
+
+    def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
+        """Whoever cannot listen says which listener, where, and why; nothing was started."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            status, told = serve(written(tmp_path, port))
+        why = f"not started: the api listener cannot have 127.0.0.1:{port}: Address already in use"
+        assert (78, f"gigya-credential-proxy: {why}") == (status, told.splitlines()[-1])
+        assert "few-descriptors" not in told
+
+    def test_few_descriptors(self, tmp_path: Path) -> None:
+        """The limit of descriptors is raised as far as it goes, and told where that is too low."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            config = written(tmp_path, taken.getsockname()[1])
+            _, told = serve(config, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512)))
+        [line] = [line for line in told.splitlines() if "few-descriptors" in line]
+        facts: dict[str, Any] = json.loads(line)
+        assert (512, 2048 + 256) == (facts["limit"], facts["needed"])
+
+
+def written(directory: Path, port: int) -> Path:
+    """Write a configuration that is good, but for a port that is taken."""
+    gigya = seeded(0, now=1_800_000_000.0)
+    settings = configuration(gigya, directory)
+    files = {"partner": gigya.partner_secret.encode(), "user": gigya.user_secret.encode()}
+    for name, octets in (files | {"audit": AUDIT_KEY}).items():
+        (directory / name).write_bytes(octets)
+    settings["listeners"] = {
+        "api": {"host": "127.0.0.1", "port": port},
+        "management": {"host": "127.0.0.1", "port": 0},
+    }
+    text = yaml.safe_dump(json.loads(json.dumps(settings))).replace("/secrets", str(directory))
+    config = directory / "config.yaml"
+    config.write_text(text, encoding="utf-8")
+    return config
