@@ -175,7 +175,7 @@ class Client:
             return
         # Only a call that has tried both tells which is better: others began before it was known.
         has_chosen = run.is_trial or Cure.OTHER_SLOT in run.cures
-        if has_chosen and self._rotation.pin(run.slot):
+        if (has_chosen or run.slot is self._rotation.working) and self._rotation.pin(run.slot):
             self._observers.pinned(run.slot.name)
         self._cures.proved()
         self._observers.authenticated(run.slot.name)

@@ -53,6 +53,7 @@ class Rotation:
         self._generation = 0
         self._slots: tuple[Slot, ...] = ()
         self._pinned = 0
+        self._serving = 0
         self._trial_at = 0.0
 
     @property
@@ -65,7 +66,7 @@ class Rotation:
         """The slot that worked last; the current one where none has yet."""
         snapshot = self._live.snapshot
         if snapshot.generation != self._generation:
-            self._generation, self._pinned = snapshot.generation, 0
+            self._generation, self._pinned, self._serving = snapshot.generation, 0, 0
             self._slots = self._opened(snapshot.value)
         return self._slots[self._pinned]
 
@@ -85,15 +86,15 @@ class Rotation:
         return next((each for each in self._slots if each is not slot), None)
 
     def pin(self, slot: Slot) -> bool:
-        """Begin with ``slot`` from now on; return whether that is news.
+        """Begin with ``slot``, which serves, from now on; return whether that is news.
 
         One that was replaced meanwhile changes nothing.
         """
-        if slot is self.working or slot not in self._slots:
-            return False
-        self._pinned = self._slots.index(slot)
-        self._trial_at = self._clock.monotonic() + TRIAL
-        return True
+        if slot is not self.working and slot in self._slots:
+            self._pinned = self._slots.index(slot)
+            self._trial_at = self._clock.monotonic() + TRIAL
+        was, self._serving = self._serving, self._pinned
+        return was != self._pinned
 
     def avoid(self, slot: Slot) -> None:
         """Begin with the other slot from now on, if calls begin with ``slot``, which is refused."""

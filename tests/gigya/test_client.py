@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -531,6 +532,15 @@ class TestSlots:
             await rig.call()
             await asyncio.sleep(TRIAL)
         assert ["previous"] == rig.pins
+
+    async def test_a_pin_after_both_were_refused_is_told(self) -> None:
+        """Whichever slot it is that works again, it is told when it serves."""
+        bad = reply(403010)
+        rig = Rig(transport=Script(bad, bad, bad, reply()), previous=wrong_bearer())
+        while not rig.slots_seen:
+            with contextlib.suppress(UpstreamRejected):
+                await rig.call()
+        assert (["previous"], ["previous"]) == (rig.slots_seen, rig.pins)
 
     async def test_current_is_tried_now_and_then(self) -> None:
         """Once in an interval one call begins with current, and fails for nobody."""
