@@ -16,6 +16,8 @@ from tests.observing.shipped import alerts as shipped_alerts
 from tests.resilience.failures import table as failures
 from tests.settings.reference import reference as configuration
 
+README: Final = Path(__file__).parents[1] / "README.md"
+
 COLUMNS: Final[Mapping[FieldNames | None, str]] = {
     FACEBOOK: "Facebook",
     OAUTH1: "OAuth 1",
@@ -140,6 +142,13 @@ def alerts() -> str:
 
 _VALUE: Final = re.compile(r"{{ \$value.*? }}")
 
+
+def benchmark() -> str:
+    """Return what the last full run of the benchmark found."""
+    data = README.parent / "tests/benchmark/data/rounds.md"
+    return data.read_text("utf-8").strip()
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "columns": columns,
     "mapping": mapping,
@@ -151,11 +160,10 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "record kinds": record_kinds,
     "failures": failures,
     "helm values": helm_values,
+    "benchmark": benchmark,
     "metrics": metrics,
     "alerts": alerts,
 }
-
-README: Final = Path(__file__).parents[1] / "README.md"
 
 
 def written(text: str) -> str:
