@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from service.api.health import management
 from service.api.openapi import document
-from service.api.recording import Recording
+from service.api.recording import Opens, Recording
 from service.api.routes import Api, Identify
 from service.audit.journal import Journal
 from service.broker import Broker
@@ -38,6 +38,7 @@ from service.settings.schema import Settings
 from service.settings.upstream import Allowance
 from service.tls import TlsFault, leaf_not_after
 from service.tls import parse as tls_context
+from service.tracing import Tracer
 from service.watch import Change, FileFault, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
 from service.wiring.callers import Wired as WiredCallers
@@ -54,6 +55,7 @@ from service.wiring.observers import (
 from service.wiring.reloading import Rules, configuration
 from service.wiring.shedding import Shedding
 from service.wiring.sites import WiredSite, wire_site
+from service.wiring.traced import Traces
 from service.wiring.world import World
 
 DISTRIBUTION: Final = "gigya-credential-proxy"
@@ -95,6 +97,7 @@ class Parts:
     world: World
     log: Log
     metrics: Metrics
+    tracer: Tracer | None = None
 
 
 def build(parts: Parts, *, config_file: Path) -> Application:
@@ -127,7 +130,8 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     )
     seen = CallerObserver(metrics, parts.log)
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
-    sites = _sites(parts, followers.changed)
+    traces = Traces(parts.tracer)
+    sites = _sites(parts, followers.changed, traces)
     tls = _tls(parts, followers.changed)
     watched: list[Watched[Any]] = [config, keys]
     watched += [*callers.watched, *_watched(sites), *([tls] if tls else [])]
@@ -141,10 +145,13 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         tuple(callers.methods), policy=rules.policy, floods=failed, judged=seen.judged
     )
     threshold = Threshold(book, floods=nobodys, observe=seen.refused)
-    api = _api(parts, rules, sites, entrance.identify, _sessions(parts, sites, rules, cache))
+    identify = traces.identify(entrance.identify)
+    sessions = _sessions(parts, sites, rules, cache)
+    api = _api(parts, rules, sites, identify, sessions, traces)
+    lifecycle.close_last(traces.aclose)
     return Application(
         turn_away=Shedding(book, metrics, octets=world.octets),
-        api=_recorded(parts, api, book, lifecycle, threshold),
+        api=traces.requests(_recorded(parts, api, traces.journal(book), lifecycle, threshold)),
         management=management(
             readiness=lifecycle.readiness, exposition=metrics.exposition, content_type=CONTENT_TYPE
         ),
@@ -187,7 +194,7 @@ class _Tables:
         return {"caller": caller.name, "grants": [describe_grant(grant) for grant in granted]}
 
 
-def _sites(parts: Parts, changed: Changed) -> Mapping[SiteName, WiredSite]:
+def _sites(parts: Parts, changed: Changed, traces: Traces) -> Mapping[SiteName, WiredSite]:
     catalogues = catalogues_of(parts.settings)
     return {
         SiteName(name): wire_site(
@@ -197,6 +204,7 @@ def _sites(parts: Parts, changed: Changed) -> Mapping[SiteName, WiredSite]:
             world=parts.world,
             observed=SiteObserver(parts.metrics, parts.log, name),
             changed=changed,
+            traces=traces,
         )
         for name in parts.settings.sites
     }
@@ -292,12 +300,14 @@ def _api(
     sites: Mapping[SiteName, WiredSite],
     identify: Identify,
     sessions: Sessions,
+    traces: Traces,
 ) -> ASGIApp:
     broker = Broker(
         policy=rules.policy,
         sites={name: site.broker for name, site in sites.items()},
         sessions=sessions,
         clock=parts.world.clock,
+        decide=traces.decide(),
     )
     return Api(
         identify=identify,
@@ -312,7 +322,7 @@ def _api(
 
 
 def _recorded(
-    parts: Parts, api: ASGIApp, book: Journal, lifecycle: Lifecycle, threshold: Threshold
+    parts: Parts, api: ASGIApp, book: Opens, lifecycle: Lifecycle, threshold: Threshold
 ) -> ASGIApp:
     requests = RequestObserver(parts.metrics, parts.log, monotonic=parts.world.clock.monotonic)
     recording = Recording(

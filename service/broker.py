@@ -1,6 +1,6 @@
 """The use case: policy, then the session, then the tokens that this caller may have."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,7 +70,9 @@ class Broker:
         sites: Mapping[SiteName, Site],
         sessions: Sessions,
         clock: Clock,
+        decide: Callable[..., Decision] = decide,
     ) -> None:
+        self._decided = decide
         self._policy = policy
         self._sites = sites
         self._sessions = sessions
@@ -131,7 +133,7 @@ class Broker:
         return _Asked(caller=caller, request=request, site=site, row=row, fields=fields)
 
     def _decide(self, asked: "_Asked", policy: Policy, entry: Entry) -> Decision:
-        decision = decide(
+        decision = self._decided(
             policy,
             caller=asked.caller.name,
             site=asked.site,

@@ -24,6 +24,7 @@ from service.metrics import Metrics
 from service.settings.load import load
 from service.simulator import Seeded, Simulator, seeded
 from service.simulator import build as build_gigya
+from service.tracing import Tracer
 from service.wiring.world import Peer, World
 
 NOW: Final = 1_800_000_000.0
@@ -128,6 +129,7 @@ class House:
     fraction: Callable[[], float] = random.random
     ahead: float = 0.0
     """Seconds by which Gigya's clock is ahead of ours."""
+    tracer: Tracer | None = None
 
     def __post_init__(self) -> None:
         self.clock = self.clock or Clock(wall=self.time.wall, monotonic=self.time.monotonic)
@@ -168,7 +170,13 @@ class House:
         now = datetime.fromtimestamp(self.time.now, UTC)
         loaded = load(text, read_file=lambda file: self.read(Path(file)), now=now)
         log = Log(self.log, level="debug", form="json")
-        parts = Parts(settings=loaded.settings, world=world, log=log, metrics=self.metrics)
+        parts = Parts(
+            settings=loaded.settings,
+            world=world,
+            log=log,
+            metrics=self.metrics,
+            tracer=self.tracer,
+        )
         return build(parts, config_file=CONFIG)
 
     def _in_process(self, _: Peer) -> httpx.AsyncBaseTransport:

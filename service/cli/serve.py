@@ -5,10 +5,12 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from service.app import Application, Parts, build
+from service.app import DISTRIBUTION, Application, Parts, build
 from service.cli.check import unreadable
 from service.listener import Listener
 from service.logs import Log
@@ -28,6 +30,8 @@ from service.settings.findings import Faults
 from service.settings.listeners import Api
 from service.settings.load import Loaded, load
 from service.settings.schema import Settings
+from service.settings.tracing import Tracing
+from service.tracing import Tracer
 from service.watch import FileFault
 from service.wiring.world import World
 
@@ -66,13 +70,36 @@ def run(args: argparse.Namespace) -> int:
     _count_descriptors(settings, log)
     for advice in loaded.advice:
         log.warning("configuration", advice=str(advice))
-    parts = Parts(settings=settings, world=world, log=log, metrics=Metrics())
+    try:
+        tracer = tracer_of(settings.tracing)
+    except ImportError:
+        print(UNTRACED, file=sys.stderr)
+        return FAULTY
+    parts = Parts(settings=settings, world=world, log=log, metrics=Metrics(), tracer=tracer)
     try:
         return run_process(lambda: serve(parts, args.config))
     except (FileFault, OSError) as error:
         # Only what is between the check above and now: a file that changed, a port that is taken.
         print(f"gigya-credential-proxy: not started: {error}", file=sys.stderr)
         return FAULTY
+
+
+UNTRACED: Final = (
+    "tracing.endpoint: needs what is not installed: pip install 'gigya-credential-proxy[tracing]'"
+)
+
+
+def tracer_of(row: Tracing) -> Tracer | None:
+    """Return what makes spans, if any are asked for; raises ``ImportError`` without the extra."""
+    if row.endpoint is None:
+        return None
+    collector: Any = import_module("service.collector")  # an extra, and two seconds to import
+    tracer: Tracer = collector.CollectorTracer(
+        collector.exporter(row.endpoint, ca_file=row.ca_file),
+        share=row.share,
+        build=version(DISTRIBUTION),
+    )
+    return tracer
 
 
 HEADROOM: Final = 256

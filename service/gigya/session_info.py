@@ -14,13 +14,14 @@ from service.deadline import Clock, Deadline
 from service.errors import ServiceError, Undecryptable, UpstreamInvalid, UpstreamRejected
 from service.gigya.cipher import Unopened
 from service.gigya.expiries import UnreadableExpiry, expiry_in
-from service.gigya.keys import KeyRing
+from service.gigya.keys import KeyRing, Vouching
 from service.gigya.replies import Reply, failure
-from service.gigya.sealing import CameBackPlain, unsealed
+from service.gigya.sealing import CameBackPlain, Sealing, unsealed
 from service.gigya.signature import ProviderUidSignature
 from service.gigya.terms import METHOD, Fields, Terms, provider_uid_signature, vouching, wire_params
 from service.live import Live
 from service.model import Exchange, Session, SessionQuery
+from service.secret import Secret
 
 OTHER: Final = "other"
 """How a parameter is counted that Gigya says it ignored and that we never sent."""
@@ -55,6 +56,11 @@ class Observers:
     opened: Callable[[Opening, int | None], None] = lambda _, __: None
 
 
+Unseal = Callable[
+    [Reply, Sealing, KeyRing, Vouching | None], tuple[Mapping[str, Secret[str]], int | None]
+]
+
+
 class SessionInfo:
     """The sessions of one site. ``nonce`` gives a text that was never given before."""
 
@@ -67,7 +73,9 @@ class SessionInfo:
         clock: Clock,
         nonce: Callable[[], str],
         observers: Observers | None = None,
+        unseal: Unseal = unsealed,
     ) -> None:
+        self._unseal = unseal
         self._calls = calls
         self._keys = keys
         self._terms = terms
@@ -98,7 +106,7 @@ class SessionInfo:
         problem: ServiceError
         is_vouched = vouching(reply.fields, self._signature(reply.fields, query))
         try:
-            fields, slot = unsealed(reply, self._terms.sealing, ring, is_vouched)
+            fields, slot = self._unseal(reply, self._terms.sealing, ring, is_vouched)
         except CameBackPlain:
             opening, problem = Opening.PLAIN_REFUSED, self._plain(exchange)
         except Unopened:

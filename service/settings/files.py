@@ -144,6 +144,7 @@ def _places(settings: Settings) -> Iterator[Place]:
     yield from _sites(settings)
     yield from _authentication(settings)
     yield ("upstream", "ca_file"), settings.upstream.ca_file, contents.certificates
+    yield ("tracing", "ca_file"), settings.tracing.ca_file, contents.certificates
     for at, file in enumerate(settings.audit.key_files):
         yield ("audit", "key_files", at), file, contents.audit_key
 

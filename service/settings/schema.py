@@ -14,6 +14,7 @@ from service.settings.listeners import Listeners, Shutdown
 from service.settings.logs import Logging
 from service.settings.shapes import Many, Name, Section, Some
 from service.settings.sites import Site
+from service.settings.tracing import Tracing
 from service.settings.upstream import Cache, FrontLimits, Upstream
 
 VERSION: Final = 1
@@ -44,6 +45,8 @@ class Settings(Section):
     """Where records go."""
     logging: Logging = Logging()
     """What is logged."""
+    tracing: Tracing = Tracing()
+    """Where spans go."""
 
     def fingerprint(self) -> str:
         """Return the configuration's hash: hex SHA-256 over every value, no file's contents."""

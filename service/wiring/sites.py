@@ -48,6 +48,7 @@ from service.settings.sites import Site
 from service.settings.upstream import Upstream
 from service.watch import Change, Outcome, Source, Watched, each_of
 from service.wiring.observers import SiteObserver
+from service.wiring.traced import Traces
 from service.wiring.trust import trust
 from service.wiring.world import Peer, World
 
@@ -71,6 +72,7 @@ def wire_site(
     world: World,
     observed: SiteObserver,
     changed: Callable[[Change], None],
+    traces: Traces,
 ) -> WiredSite:
     """Return the site called ``name``; raises ``FileFault`` where its files cannot be used."""
     site, upstream = settings.sites[name], settings.upstream
@@ -86,7 +88,8 @@ def wire_site(
     observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
     peer = _peer(site, upstream, trusts[0].live if trusts else None)
-    outbound = Outbound(world.dial(peer), cap=upstream.response_cap, connect=upstream.connect)
+    door = Outbound(world.dial(peer), cap=upstream.response_cap, connect=upstream.connect)
+    outbound = traces.outbound(door, name)
     client = _client(site, outbound, slots.live, upstream, world, observed)
     session_info = SessionInfo(
         client,
@@ -95,6 +98,7 @@ def wire_site(
         clock=world.clock,
         nonce=world.nonce,
         observers=SessionObservers(ignored=observed.ignored, opened=observed.opened),
+        unseal=traces.unseal(),
     )
 
     source = _protected(session_info, upstream, rings.live, slots.live, world, observed)

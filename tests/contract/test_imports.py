@@ -66,6 +66,8 @@ ORDER: Final = (
     "counters",
     "metrics",
     "logs",
+    "tracing",
+    "collector",
     "tls",
     "heads",
     "reception",
@@ -89,11 +91,13 @@ FENCES: Final = {
     "prometheus_client": {"counters", "metrics"},
     "structlog": {"logs"},
     "uvicorn": {"parting", "reception", "connection", "listener"},
-    "starlette": {"api", "wiring.entrance", "app"},
+    "starlette": {"api", "wiring.entrance", "wiring.traced", "app"},
     "joserfc": {"callers"},
     "pydantic": {"settings"},
     "yaml": {"settings", "cli.demo"},
     "cryptography": {"gigya", "callers", "settings", "tls"},
+    "opentelemetry": {"collector"},
+    "requests": {"collector"},
     "os": {"audit", "tls", "wiring.world", "cli"},
 }
 
