@@ -145,7 +145,7 @@ def reading(directory: Path, command: str, megabytes: int) -> dict[str, Any]:
         capture_output=True,
         check=True,
     )
-    seconds, kilobytes = done.stderr.split()
+    seconds, kilobytes = done.stderr.split()[-2:]  # the command may have said something
     size = log.stat().st_size / 1e9
     return {
         "command": command,
