@@ -29,7 +29,9 @@ from service.metrics import CONTENT_TYPE, Metrics
 from service.model import Caller, Field, ProviderName, SiteName
 from service.policy import Policy, describe_grant
 from service.reception import Refusal
+from service.resilience.cache import EVENTS as CACHE_EVENTS
 from service.resilience.cache import Bounds, Cache
+from service.resilience.flights import EVENTS as FLIGHT_EVENTS
 from service.resilience.flights import Flights
 from service.rulebook import catalogues_of
 from service.sessions import Caching, Sessions
@@ -128,7 +130,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         config_hash=_Fingerprint(config.live),
         flooding=lambda: (*failed.drain(), *nobodys.drain()),
     )
-    seen = CallerObserver(metrics, parts.log)
+    seen = CallerObserver(metrics, parts.log, names=[way.name for way in settings.authentication])
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     traces = Traces(parts.tracer)
     sites = _sites(parts, followers.changed, traces)
@@ -151,7 +153,9 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     lifecycle.close_last(traces.aclose)
     return Application(
         turn_away=Shedding(book, metrics, octets=world.octets),
-        api=traces.requests(_recorded(parts, api, traces.journal(book), lifecycle, threshold)),
+        api=traces.requests(
+            _recorded(parts, rules, api, traces.journal(book), lifecycle, threshold)
+        ),
         management=management(
             readiness=lifecycle.readiness, exposition=metrics.exposition, content_type=CONTENT_TYPE
         ),
@@ -250,6 +254,8 @@ def _cache(parts: Parts) -> Cache[CacheKey] | None:
         clock=parts.world.clock,
         observe=partial(metrics.count, "cache_events"),
     )
+    for event in CACHE_EVENTS:
+        metrics.begin("cache_events", event)
     metrics.read("cache_entries", lambda: len(cache))
     metrics.read("cache_bytes", lambda: cache.octets)
     return cache
@@ -265,6 +271,8 @@ def _sessions(
     flights: Flights[CacheKey, Any] = Flights(
         monotonic=clock.monotonic, observe=partial(metrics.count, "flights")
     )
+    for event in FLIGHT_EVENTS:
+        metrics.begin("flights", event)
     metrics.read("flights_under_way", lambda: len(flights))
     return Sessions(
         {name: site.source for name, site in sites.items()},
@@ -322,9 +330,19 @@ def _api(
 
 
 def _recorded(
-    parts: Parts, api: ASGIApp, book: Opens, lifecycle: Lifecycle, threshold: Threshold
+    parts: Parts,
+    rules: Rules,
+    api: ASGIApp,
+    book: Opens,
+    lifecycle: Lifecycle,
+    threshold: Threshold,
 ) -> ASGIApp:
-    requests = RequestObserver(parts.metrics, parts.log, monotonic=parts.world.clock.monotonic)
+    requests = RequestObserver(
+        parts.metrics,
+        parts.log,
+        monotonic=parts.world.clock.monotonic,
+        providers=lambda: rules.providers,
+    )
     recording = Recording(
         api,
         journal=book,

@@ -1,11 +1,11 @@
 """Settings to the objects that decide: catalogues, policy, limits; alike for all who need them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from service.catalogue import Catalogue, field_names
 from service.grants import CallerRules, Grant, IdentityRule
 from service.limits import CallerLimits, DistinctUsers
-from service.model import CallerName, Field, SiteName
+from service.model import CallerName, Field, ProviderName, SiteName
 from service.policy import Policy
 from service.settings.callers import Caller, IdentityRow
 from service.settings.callers import CallerLimits as LimitsRow
@@ -33,6 +33,20 @@ def policy_of(settings: Settings) -> Policy:
     """Return the compiled rules of ``callers``; raises ``PolicyFault``."""
     catalogues = catalogues_of(settings)
     return Policy(_rules(caller, catalogues) for caller in settings.callers)
+
+
+def providers_of(settings: Settings) -> frozenset[ProviderName]:
+    """Return every provider that any caller is granted."""
+    catalogues = catalogues_of(settings)
+    rows = [row for caller in settings.callers for row in caller.grants]
+    return frozenset(name for row in rows for name in _granted(row, catalogues))
+
+
+def _granted(row: GrantRow, catalogues: Catalogues) -> Iterable[ProviderName]:
+    catalogue = catalogues.get(SiteName(row.site), Catalogue())
+    if row.providers == "all":
+        return [each.name for each in catalogue.rows]
+    return map(catalogue.canonical, row.providers)
 
 
 def limits_of(settings: Settings) -> Mapping[CallerName, CallerLimits]:

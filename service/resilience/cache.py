@@ -28,6 +28,7 @@ MISS: Final = "miss"
 STORED: Final = "stored"
 EVICTED: Final = "evicted"
 COOLED: Final = "cooled-down"
+EVENTS: Final = (HIT, MISS, STORED, EVICTED, COOLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

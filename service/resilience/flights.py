@@ -14,6 +14,7 @@ V = TypeVar("V")
 BEGUN: Final = "begun"
 JOINED: Final = "joined"
 ABANDONED: Final = "abandoned"
+EVENTS: Final = (BEGUN, JOINED, ABANDONED)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,16 +1,16 @@
 """What follows when a watched file has changed: rules, levels, what is shown, what is forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from service.live import Live
 from service.logs import Log
-from service.metrics import Metrics
+from service.metrics import NOBODY, Metrics
 from service.resilience.cache import Cache
 from service.sessions import Key
 from service.settings.schema import Settings
 from service.watch import Change, Outcome
-from service.wiring.observers import MEANINGS, ReloadObserver
+from service.wiring.observers import MEANINGS, OTHERS, ReloadObserver
 from service.wiring.reloading import CONFIGURATION, Rules
 
 
@@ -69,9 +69,29 @@ class Followers:
             metrics.read("caller_users", partial(limits.users, caller), caller)
             for meaning in MEANINGS:
                 metrics.begin("requests", caller, meaning)
+        for name, limit in _limits(settings):
+            metrics.begin("limits_hit", name, limit)
+        for row in settings.callers:
+            if row.candidate_grants:
+                metrics.begin("would_deny", row.name)
+        for provider in (OTHERS, *sorted(self._rules.providers)):
+            for meaning in MEANINGS:
+                metrics.begin("provider_requests", provider, meaning)
 
     def _hear(self, level: str) -> None:
         if level != self._level:
             self._level = level
             self._log.set_level(level)
             self._log.warning("log-level", to=level)
+
+
+def _limits(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each limit that a caller can hit."""
+    yield NOBODY, "flood"
+    for row in settings.callers:
+        limits = row.limits
+        if limits.rate:
+            yield row.name, "limit-rate"
+        yield row.name, "limit-in-flight"  # has a default
+        if limits.distinct_users is not None:
+            yield row.name, "limit-distinct-users"

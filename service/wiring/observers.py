@@ -1,7 +1,7 @@
 """What is counted and logged of each room; nothing here can fail a request."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final, ParamSpec
 
 from service.api.recording import GONE
@@ -20,6 +20,7 @@ from service.resilience.admission import Admission
 from service.resilience.breaker import State
 from service.resilience.retries import Retry
 from service.watch import Change, Outcome
+from service.wiring.entrance import BAD, GOOD, UNKNOWN
 
 P = ParamSpec("P")
 
@@ -64,6 +65,8 @@ RESULTS: Final[Mapping[str, str]] = {
 }
 """Outcome of a request -> what it means to the service's objectives."""
 
+OTHERS: Final = "other"
+"""The label of all providers that nobody is granted."""
 MEANINGS: Final = tuple(dict.fromkeys(RESULTS.values()))
 
 _PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
@@ -86,12 +89,24 @@ def quietly(observe: Callable[P, None]) -> Callable[P, None]:
 
 
 class RequestObserver:
-    """Counts each request and writes its canonical line."""
+    """Counts each request and writes its canonical line.
 
-    def __init__(self, metrics: Metrics, log: Log, *, monotonic: Callable[[], float]) -> None:
+    ``providers`` are those that somebody is granted; all others count as one, so that no request
+    makes a series. ``monotonic`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        log: Log,
+        *,
+        monotonic: Callable[[], float],
+        providers: Callable[[], Container[str]],
+    ) -> None:
         self._metrics = metrics
         self._log = log
         self._monotonic = monotonic
+        self._providers = providers
         for result in MEANINGS:
             metrics.begin("requests", NOBODY, result)
             metrics.begin("request_duration_seconds", result)
@@ -116,7 +131,8 @@ class RequestObserver:
         metrics.count("requests", caller, result)
         metrics.observe("request_duration_seconds", seconds, result)
         if entry.provider is not None:
-            metrics.count("provider_requests", entry.provider, result)
+            known = entry.provider in self._providers()
+            metrics.count("provider_requests", entry.provider if known else OTHERS, result)
         if result not in _PROBLEM_FREE:
             metrics.count("problems", entry.outcome)
         if entry.would_deny:
@@ -197,6 +213,13 @@ class SiteObserver:
         """Show how many keys of a kind there are."""
         self._metrics.read("keys_loaded", count, name)
 
+    def slots(self, count: int) -> None:
+        """Show the partner secrets of which each may open a reply."""
+        for slot in range(count):
+            self._metrics.begin("decrypts", self._site, str(slot), Opening.OPENED)
+        for opening in (Opening.UNOPENED, Opening.PLAIN_REFUSED):
+            self._metrics.begin("decrypts", self._site, NOBODY, opening)
+
     def watch(self, admission: Admission) -> None:
         """Show the slots that are taken and waited for."""
         self._metrics.read("upstream_in_flight", lambda: admission.in_flight, self._site)
@@ -275,11 +298,21 @@ class AuditObserver:
 
 
 class CallerObserver:
-    """Counts what happens behind authentications, and handshakes that came to nothing."""
+    """Counts what happens behind authentications, and handshakes that came to nothing.
 
-    def __init__(self, metrics: Metrics, log: Log) -> None:
+    ``names`` are those of the authentications.
+    """
+
+    def __init__(self, metrics: Metrics, log: Log, *, names: Sequence[str]) -> None:
         self._metrics = metrics
         self._log = log
+        for name in names:
+            metrics.begin("authentications", name, GOOD)
+            metrics.begin("authentications", name, BAD)
+        for result in (BAD, UNKNOWN):
+            metrics.begin("authentications", NOBODY, result)
+        for kind in CUT_OFF:
+            metrics.begin("connection_refusals", kind)
 
     @quietly
     def happened(self, name: str, event: Event, detail: str) -> None:
@@ -304,6 +337,7 @@ class CallerObserver:
         say(refusal.kind, listener=refusal.listener, reason=refusal.reason, peer=refusal.peer)
 
 
+CUT_OFF: Final = ("connection-refused", "malformed-request", "too-slow")
 _WORTH_A_LOOK: Final = frozenset({Event.KEYS_FAILED, Event.REVIEW_FAILED})
 
 

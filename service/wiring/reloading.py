@@ -8,7 +8,7 @@ from typing import Final
 from service.limits import Limits
 from service.live import Live
 from service.policy import Policy
-from service.rulebook import limits_of, policy_of
+from service.rulebook import limits_of, policy_of, providers_of
 from service.settings.findings import Faults
 from service.settings.load import load
 from service.settings.reload import needs_restart
@@ -54,8 +54,10 @@ class Rules:
     def __init__(self, settings: Settings, *, world: World) -> None:
         self.policy: Live[Policy] = Live(policy_of(settings))
         self.limits = Limits(limits_of(settings), clock=world.clock, key=world.octets(32))
+        self.providers = providers_of(settings)
 
     def follow(self, settings: Settings) -> None:
         """Put the callers of ``settings`` in place for requests from now on."""
         self.limits.replace(limits_of(settings))
+        self.providers = providers_of(settings)
         self.policy.replace(policy_of(settings))

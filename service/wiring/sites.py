@@ -84,6 +84,7 @@ def wire_site(
 
     rings = Watched.open(_ring(name, site, world), replaced)
     slots = Watched.open(_slots(name, site, world), replaced)
+    observed.slots(len(rings.live.value))
     observed.keys(rings.name, lambda: len(rings.live.value))
     observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
