@@ -9,6 +9,7 @@ from service.audit.chain import START, Head
 from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry
 from service.audit.surroundings import ROTATED
 from service.callers.observed import Event
+from service.errors import ShuttingDown
 from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
 from service.gigya.slots import CURRENT, PREVIOUS
@@ -40,6 +41,7 @@ _REFUSED: Final = (
     "method-not-allowed",
     "rate-limited",
 )
+SHUTTING_DOWN: Final = ShuttingDown.code
 _FAILED: Final = (
     "internal-error",
     "upstream-rejected",
@@ -51,7 +53,7 @@ _FAILED: Final = (
     "overloaded",
     "audit-unavailable",
     "authentication-unavailable",
-    "shutting-down",
+    SHUTTING_DOWN,
 )
 RESULTS: Final[Mapping[str, str]] = {
     RELEASED: RELEASED,
@@ -61,7 +63,7 @@ RESULTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(_REFUSED, "refused"),
     **dict.fromkeys(_FAILED, "failed"),
     GONE: ABANDONED,
-    CANCELLED: ABANDONED,
+    CANCELLED: "failed",  # by the end of the process; who waited was told shutting-down
 }
 """Outcome of a request -> what it means to the service's objectives."""
 
@@ -134,7 +136,8 @@ class RequestObserver:
             known = entry.provider in self._providers()
             metrics.count("provider_requests", entry.provider if known else OTHERS, result)
         if result not in _PROBLEM_FREE:
-            metrics.count("problems", entry.outcome)
+            code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
+            metrics.count("problems", code)
         if entry.would_deny:
             metrics.count("would_deny", caller)
         if entry.reason in LIMITS:
