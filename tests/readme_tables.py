@@ -11,6 +11,7 @@ from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
 from service.metrics import METRICS, PROBE_METRICS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
+from service.tracing import ATTRIBUTES
 from tests.audit.record_table import record_fields, record_kinds
 from tests.observing.shipped import alerts as shipped_alerts
 from tests.resilience.failures import table as failures
@@ -140,6 +141,11 @@ def alerts() -> str:
     return table(["alert and its runbook", "who", "what it says"], rows)
 
 
+def attributes() -> str:
+    """Return a row for each attribute of a span."""
+    return table(["attribute", "what it tells"], [[f"`{k}`", v] for k, v in ATTRIBUTES.items()])
+
+
 _VALUE: Final = re.compile(r"{{ \$value.*? }}")
 
 
@@ -163,6 +169,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "benchmark": benchmark,
     "metrics": metrics,
     "alerts": alerts,
+    "trace attributes": attributes,
 }
 
 

@@ -76,6 +76,23 @@ def no_descriptors() -> Iterator[None]:
         yield
 
 
+async def test_answers_at_once() -> None:
+    """An answer in two parts does not wait for the first one's acknowledgement, on either loop."""
+    seen: list[int] = []
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        [connection] = door.listener.hall.connections
+        accepted = connection.transport.get_extra_info("socket")
+        seen.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await answer(send, b"")
+
+    async with listening(look) as door, door.client() as client:
+        await client.ask()
+
+    assert [1] == seen
+
+
 class TestServing:
     async def test_serves_several_requests_on_a_connection(self) -> None:
         """A connection is kept for the next request."""

@@ -125,7 +125,7 @@ def table(findings: Sequence[Finding]) -> Iterator[str]:
     for each in findings:
         check, took = each.check, f"{each.seconds * 1000:.0f} ms"
         must = f"must {check.must}"
-        yield f"{each.verdict:<8}{check.name:<20}{must:<32}{each.got:<32}{took:>8}"
+        yield f"{each.verdict:<8}{check.name:<20}{must:<35}{each.got:<28}{took:>8}"
 
 
 def tell(metrics: Metrics, site: str, findings: Sequence[Finding], *, now: float) -> None:

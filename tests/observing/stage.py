@@ -33,6 +33,8 @@ from tests.pki import client_context
 
 PROBER_TOKEN: Final = "gcproxy_of-the-prober"
 ISSUER: Final = "https://issuer.example"
+COMING: Final = base64.b64encode(bytes(range(32)))
+"""The partner secret that is mounted before Gigya seals with it."""
 PROVIDERS: Final = ("facebook", "twitter", "google", "linkedin", "vkontakte", "yahoo", "apple")
 OWN_TLS: Final = {name: TLS[name] for name in ("certificate_file", "key_file")}
 FREE: Final = {"host": "127.0.0.1", "port": 0}
@@ -89,7 +91,7 @@ def settings(house: House) -> None:
     house.files |= {
         TLS["certificate_file"]: SERVER_LEAF.certificate,
         TLS["key_file"]: SERVER_LEAF.key,
-        "/secrets/partner-to-come": base64.b64encode(bytes(range(32))),
+        "/secrets/partner-to-come": COMING,
     }
     house.settings["sites"]["shop"]["partner_secret_files"].insert(0, "/secrets/partner-to-come")
     outside = Outside(house, Net({f"{ISSUER}/keys": ok(key_set(jwk(issuer.P256, "one")))}))
