@@ -1,13 +1,18 @@
 """The engine below ``outbound``: whom it trusts, which proxy it takes, what it never does."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
-from typing import cast
+from http import HTTPStatus
+from typing import Final, cast
 
 import aiohttp
 import httpx
+import yarl
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 
 Transport = httpx.AsyncBaseTransport
 """What an ``Outbound`` drives, here and in tests: httpx's interface, without httpx's pool."""
@@ -56,86 +61,150 @@ def open_transport(
 ) -> Transport:
     """Return the engine for one peer: at most ``connections``, each idle ``keep_alive`` seconds.
 
-    It takes nothing from the environment, keeps no cookies, decodes no body, and sends a POST
-    once. It is opened by its first request, in the loop that sends it. With ``trust`` instead of
-    ``context``, each request goes over connections that were made with the trust of its moment.
+    It takes nothing from the environment, keeps no cookies, decodes no body, follows no redirect,
+    and sends each request once. It is opened by its first request, in the loop that sends it. With
+    ``trust`` instead of ``context``, each request goes over connections that were made with the
+    trust of its moment.
     """
     fixed = context if context is not None or trust is not None else tls_context()
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=keep_alive),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-        )
-
     return AiohttpTransport(
-        session,
+        lambda: aiohttp.TCPConnector(limit=connections, keepalive_timeout=keep_alive),
         trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
         proxy=_proxy(proxy_url) if proxy_url is not None else None,
     )
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """aiohttp's client as a transport of httpx's, without what a browser would need."""
+    """aiohttp's connections and its parser as a transport of httpx's.
+
+    Its ``ClientSession`` is left out: cookies, redirects, authentication, compression and retries
+    of its own, none of which may happen here, cost four times what the exchange itself does.
+    """
 
     def __init__(
         self,
-        session: Callable[[], aiohttp.ClientSession],
+        connector: Callable[[], aiohttp.TCPConnector],
         *,
         trust: Trust,
         proxy: httpx.Proxy | None,
     ) -> None:
-        self._open = session
-        self._session: aiohttp.ClientSession | None = None
+        self._open = connector
+        self._connector: aiohttp.TCPConnector | None = None
         self._trust = trust
-        self._proxy = None if proxy is None else str(proxy.url)
-        self._proxy_headers = None if proxy is None else dict(proxy.headers)
+        self._proxy = proxy
+        self._destinations: dict[str, aiohttp.ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request once; raises what aiohttp raises, which ``outbound`` knows."""
-        session = self._session
-        if session is None:
-            session = self._session = self._open()
-        response = await session.request(
-            request.method,
-            str(request.url),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in request.headers.raw
-            },
-            data=aiohttp.BytesPayload(request.content) if request.content else None,
-            allow_redirects=False,
-            timeout=_timeout(request.extensions["timeout"]["connect"]),
-            ssl=self._trust(),
-            proxy=self._proxy,
-            proxy_headers=self._proxy_headers,
-        )
-        return httpx.Response(
-            response.status, headers=list(response.raw_headers), stream=_Body(response)
-        )
+        destination = self._destination(str(request.url))
+        sent = _framed(request, destination.url.raw_path_qs)
+        connection = await self._connect(destination, request.extensions["timeout"]["connect"])
+        try:
+            message, payload = await _answer(connection, sent)
+        except BaseException:
+            connection.close()
+            raise
+        stream = _whole(connection, payload) if payload.is_eof() else _Body(connection, payload)
+        return httpx.Response(message.code, headers=list(message.raw_headers), stream=stream)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None:
+            await self._connector.close()
+
+    async def _connect(
+        self, destination: aiohttp.ClientRequest, seconds: float
+    ) -> aiohttp.connector.Connection:
+        connector = self._connector
+        if connector is None:
+            connector = self._connector = self._open()
+        try:
+            return await connector.connect(destination, traces=[], timeout=_timeout(seconds))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+
+    def _destination(self, url: str) -> aiohttp.ClientRequest:
+        """Return where ``url`` leads: what aiohttp finds a connection by, never what is sent."""
+        trust = self._trust()
+        known = self._destinations.get(url)
+        if known is not None and known.ssl is trust:
+            return known
+        made = aiohttp.ClientRequest(
+            "POST",
+            yarl.URL(url),
+            loop=asyncio.get_running_loop(),
+            ssl=trust,
+            proxy=None if self._proxy is None else yarl.URL(str(self._proxy.url)),
+            proxy_headers=None if self._proxy is None else dict(self._proxy.headers),
+        )
+        if self._proxy is None:  # behind a proxy, aiohttp writes into it
+            if len(self._destinations) >= DESTINATIONS:
+                self._destinations.clear()
+            self._destinations[url] = made
+        return made
+
+
+DESTINATIONS: Final = 64
+"""Addresses of one peer that are remembered; it has a handful."""
+
+
+def _framed(request: httpx.Request, target: str) -> bytes:
+    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers."""
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target.encode("ascii"))]
+    lines += [name + b": " + value for name, value in request.headers.raw]
+    head = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if (head.count(b"\r"), head.count(b"\n"), head.count(b"\0")) != (breaks, breaks, 0):
+        raise ValueError("a header holds a line break")
+    return b"%b\r\n\r\n%b" % (head, request.content)
+
+
+async def _answer(
+    connection: aiohttp.connector.Connection, sent: bytes
+) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    """Send, and return the head of what is answered and where its body will come."""
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or transport.is_closing():
+        raise aiohttp.ClientConnectionResetError("the connection was lost before it was used")
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+    transport.write(sent)
+    while True:
+        try:
+            message, payload = await protocol.read()
+        except HttpProcessingError as error:
+            raise httpx.RemoteProtocolError("the answer is not HTTP") from error
+        if not 100 <= message.code < 200 or message.code == HTTPStatus.SWITCHING_PROTOCOLS:  # noqa: PLR2004
+            return message, payload
+
+
+def _whole(
+    connection: aiohttp.connector.Connection, payload: aiohttp.StreamReader
+) -> httpx.ByteStream:
+    """Return a body that is all here, as most are; its connection is free again."""
+    body = payload.read_nowait()
+    connection.release()
+    return httpx.ByteStream(body)
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer of aiohttp's; its connection is free again when it was read."""
+    """The body of an answer; its connection is free again when all of it was read."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
+    def __init__(
+        self, connection: aiohttp.connector.Connection, payload: aiohttp.StreamReader
+    ) -> None:
+        self._connection = connection
+        self._payload = payload
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while some := await self._response.content.readany():
+        while some := await self._payload.readany():
             yield some
 
     async def aclose(self) -> None:
         """End; a connection whose answer was not read to its end is closed."""
-        if not self._response.content.at_eof():
-            self._response.close()
+        if self._payload.at_eof():
+            self._connection.release()
+        else:
+            self._connection.close()
 
 
 @lru_cache(maxsize=64)  # nearly every request has the configured one

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import aiohttp
 import httpx
@@ -13,8 +13,11 @@ import httpx
 from service.deadline import Deadline
 from service.engine import Transport
 
+T = TypeVar("T", bytes, bytearray)
+
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
+_OURS: Final = tuple(OURS.items())
 
 
 class OutboundError(Exception):
@@ -126,12 +129,14 @@ class Outbound:
             raise TimedOut(sent=False)
         connect = min(self._connect, left)
         address, host = _address(url)
-        length = {} if body is None else {"content-length": str(len(body))}
+        framing = [("host", host)]
+        if body is not None:
+            framing.append(("content-length", str(len(body))))
         # Framed here and given a stream: what httpx would do for itself costs four times as much.
         request = httpx.Request(
             method,
             address,
-            headers=list({"host": host, **length, **OURS, **headers}.items()),
+            headers=[*framing, *_OURS, *headers.items()],
             stream=httpx.ByteStream(body or b""),
             extensions={
                 "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
@@ -142,24 +147,39 @@ class Outbound:
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
-        try:
-            headers = joined(response.headers.raw)
-            if headers.get("content-encoding", "identity").strip().lower() != "identity":
-                raise EncodedBody
+        stream = response.stream
+        if isinstance(stream, httpx.ByteStream):  # all here: nothing to wait for, nothing to close
             return Answer(
-                status=response.status_code, headers=headers, body=await self._read(response)
+                status=response.status_code,
+                headers=_headers(response),
+                body=self._capped(b"".join(stream)),
             )
+        try:
+            headers = _headers(response)
+            body = await self._read(cast("httpx.AsyncByteStream", stream))
+            return Answer(status=response.status_code, headers=headers, body=body)
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, stream: httpx.AsyncByteStream) -> bytes:
         body = bytearray()
-        # Not aiter_raw(): it refuses responses that a transport made whole.
-        async for some in cast("httpx.AsyncByteStream", response.stream):
+        async for some in stream:
             body += some
-            if len(body) > self._cap:
-                raise TooLarge
+            self._capped(body)
         return bytes(body)
+
+    def _capped(self, body: T) -> T:
+        if len(body) > self._cap:
+            raise TooLarge
+        return body
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """Return the headers of an answer in plain octets; raises ``EncodedBody`` for any other."""
+    headers = joined(response.headers.raw)
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise EncodedBody
+    return headers
 
 
 @lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request

@@ -380,8 +380,6 @@ class TestEngine:
             b"accept-encoding: identity",
             b"user-agent: gigya-credential-proxy",
             b"content-length: 3",
-            b"accept: */*",
-            b"content-type: application/octet-stream",
         } == set(lines[1:-2])
 
     async def test_keeps_its_connection(self) -> None:
@@ -398,6 +396,24 @@ class TestEngine:
             await send(server.url)
             await send(server.url)
         assert b"cookie" not in server.seen[1].lower()
+
+    async def test_waits_for_the_final_answer(self) -> None:
+        """Interim answers (RFC 9110 §15.2) are passed over; the final one is the answer."""
+        interim = b"HTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+        async with serving(interim + OK, OK) as server, dialling() as send:
+            assert (200, b"{}") == ((answer := await send(server.url)).status, answer.body)
+            assert 200 == (await send(server.url)).status
+        assert 1 == server.connections
+
+    async def test_sends_no_broken_head(self) -> None:
+        """A header that holds a line break ends the request before anything is sent."""
+        async with serving(OK) as server:
+            outbound = Outbound(open_transport())
+            headers = {"authorization": f"{SENTINEL}\r\nx: y"}
+            with pytest.raises(Unreachable) as caught:
+                await outbound.send("GET", server.url, headers=headers, deadline=soon())
+            await outbound.aclose()
+        assert ([], None) == (server.seen, caught.value.__context__)
 
     async def test_does_not_follow_a_redirect(self) -> None:
         """A redirect ends here, even to the same host."""

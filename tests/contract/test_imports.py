@@ -88,6 +88,7 @@ ORDER: Final = (
 FENCES: Final = {
     "httpx": {"engine", "outbound"},
     "aiohttp": {"engine", "outbound"},
+    "yarl": {"engine"},
     "prometheus_client": {"counters", "metrics"},
     "structlog": {"logs"},
     "uvicorn": {"parting", "reception", "connection", "listener"},
