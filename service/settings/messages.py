@@ -37,6 +37,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Limits], str]]] = {
     "greater_than_equal": lambda limits: f"must be {_plain(limits['ge'])} or more",
     "less_than_equal": lambda limits: f"must be {_plain(limits['le'])} or less",
     "too_short": lambda limits: f"must have {limits['min_length']} or more",
+    "string_too_long": lambda limits: f"must have {limits['max_length']} characters or fewer",
     "string_pattern_mismatch": lambda limits: SENTENCES[limits["pattern"]],
     "union_tag_invalid": lambda limits: f"must be {_choices(limits['expected_tags'])}",
     "union_tag_not_found": lambda _: MISSING,

@@ -46,6 +46,15 @@ class TestBroken:
         """No fault quotes what a file holds or a password that stands where none belongs."""
         assert "sesame" not in str(faults_of(row))
 
+    def test_a_path_has_an_end(self) -> None:
+        """A path of more octets than Linux takes is a fault."""
+        text = spoiled(("path: /run/audit.sock", f"path: /{'x' * 4096}"))
+        with pytest.raises(Faults) as caught:
+            load(text, read_file=reader(good_files()), now=NOW)
+        assert ["audit.sinks.2.path: must have 4096 characters or fewer"] == list(
+            map(str, caught.value.faults)
+        )
+
     def test_the_corpus_is_large(self) -> None:
         """There are at least 45 broken configurations, each of its own name."""
         names = {row.id for row in BROKEN}
