@@ -156,7 +156,7 @@ def _framed(request: httpx.Request, target: str) -> bytes:
     breaks = len(lines) - 1
     if (head.count(b"\r"), head.count(b"\n"), head.count(b"\0")) != (breaks, breaks, 0):
         raise ValueError("a header holds a line break")
-    return b"%b\r\n\r\n%b" % (head, request.content)
+    return b"%b\r\n\r\n%b" % (head, b"".join(cast("httpx.SyncByteStream", request.stream)))
 
 
 async def _answer(

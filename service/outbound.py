@@ -133,7 +133,7 @@ class Outbound:
         if body is not None:
             framing.append(("content-length", str(len(body))))
         # Framed here and given a stream: what httpx would do for itself costs four times as much.
-        request = httpx.Request(
+        return httpx.Request(
             method,
             address,
             headers=[*framing, *_OURS, *headers.items()],
@@ -142,8 +142,6 @@ class Outbound:
                 "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
             },
         )
-        request.read()
-        return request
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)

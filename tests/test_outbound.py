@@ -101,7 +101,7 @@ class TestSend:
         await post(peer)
         (request,) = peer.requests
         assert ("POST", URL) == (request.method, str(request.url))
-        assert f"secret={SENTINEL}".encode() == request.content
+        assert f"secret={SENTINEL}".encode() == request.read()
         assert {
             "accept-encoding": "identity",
             "user-agent": "gigya-credential-proxy",

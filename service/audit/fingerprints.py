@@ -32,9 +32,9 @@ class AuditKey:
             raise BadAuditKey(f"it holds fewer than {KEY_BYTES} octets")
         self.id: str = hmac.digest(octets, b"audit key id", "sha256").hex()[:8]
         """Eight hex digits that name the key in records."""
-        self._uid = hmac.digest(octets, b"audit uid", "sha256")
-        self._token = hmac.digest(octets, b"audit token", "sha256")
-        self._chain = hmac.digest(octets, b"audit chain", "sha256")
+        self._uid = _derived(octets, b"audit uid")
+        self._token = _derived(octets, b"audit token")
+        self._chain = _derived(octets, b"audit chain")
 
     @classmethod
     def from_file(cls, content: bytes) -> "AuditKey":
@@ -57,7 +57,10 @@ class AuditKey:
 
     def link(self, previous: bytes, octets: bytes) -> str:
         """Return the chain's hash (64 hex) over a record and its predecessor's hash."""
-        return hmac.digest(self._chain, previous + octets, "sha256").hex()
+        mac = self._chain.copy()
+        mac.update(previous)
+        mac.update(octets)
+        return mac.hexdigest()
 
     def vouches(self, previous: bytes, octets: bytes, digest: str) -> bool:
         """Whether ``digest`` is the chain's hash over that record and predecessor."""
@@ -100,5 +103,12 @@ def new_key(random: Callable[[int], bytes]) -> bytes:
     return binascii.b2a_base64(random(KEY_BYTES))
 
 
-def _digest(key: bytes, text: str) -> str:
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+def _derived(octets: bytes, purpose: bytes) -> hmac.HMAC:
+    """Return a MAC that has taken its key: to copy it costs half of what taking the key does."""
+    return hmac.new(hmac.digest(octets, purpose, "sha256"), digestmod="sha256")
+
+
+def _digest(key: hmac.HMAC, text: str) -> str:
+    mac = key.copy()
+    mac.update(text.encode("utf-8", "surrogatepass"))
+    return mac.hexdigest()[:32]
