@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from service.cli.live import ask_gigya
 from service.cli.live_report import LiveReport, Question
@@ -21,6 +22,7 @@ UNLIKE: Final = 1
 FAULTY: Final = 78
 """EX_CONFIG of sysexits.h."""
 
+Kind = TypeVar("Kind", Fault, Advice)
 Found = tuple[Sequence[Fault], Sequence[Advice]]
 Ask = Callable[[Loaded, Question], LiveReport]
 
@@ -47,7 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace, *, ask: Ask = ask_gigya, now: datetime | None = None) -> int:
     """Print what there is to say, and return the exit status."""
     loaded, faults, advice = _judged(args, now or datetime.now(UTC))
-    if args.live is not None and loaded is not None:
+    if args.live is not None and loaded is not None and not faults:
         faults = tuple(_misasked(args, loaded))
     report = None
     if args.live is not None and loaded is not None and not faults:
@@ -76,13 +78,29 @@ def _judged(
         loaded = load(text, read_file=reader, now=now)
     except Faults as found:
         return None, found.faults, found.advice
-    there = () if args.without_files else _homeless(loaded)
-    return loaded, (), (*loaded.advice, *there)
+    if args.without_files:
+        # Nothing is known of the place where it runs: what is installed there may be another.
+        return loaded, (), (*loaded.advice, *missing_extras(loaded, Advice))
+    there = _homeless(loaded)
+    return loaded, tuple(missing_extras(loaded, Fault)), (*loaded.advice, *there)
 
 
 def unreadable(config: Path, error: OSError) -> Fault:
     """Return the fault of a configuration that cannot be read."""
     return Fault(path=(), message=f"{config} is {failing(error)}")
+
+
+def missing_extras(loaded: Loaded, kind: type[Kind]) -> Iterator[Kind]:
+    """Yield what is asked for and cannot be had from what is installed here."""
+    if loaded.settings.tracing.endpoint is None:
+        return
+    try:
+        import_module("service.collector")
+    except ImportError:
+        yield kind(path=("tracing", "endpoint"), message=UNTRACED)
+
+
+UNTRACED: Final = "needs what is not installed: pip install 'gigya-credential-proxy[tracing]'"
 
 
 def _homeless(loaded: Loaded) -> Iterator[Advice]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.app import DISTRIBUTION, Application, Parts, build
-from service.cli.check import unreadable
+from service.cli.check import missing_extras, unreadable
 from service.listener import Listener
 from service.logs import Log
 from service.metrics import Metrics
@@ -26,7 +26,7 @@ from service.server import (
     run_process,
     settle_memory,
 )
-from service.settings.findings import Faults
+from service.settings.findings import Fault, Faults
 from service.settings.listeners import Api
 from service.settings.load import Loaded, load
 from service.settings.schema import Settings
@@ -70,11 +70,10 @@ def run(args: argparse.Namespace) -> int:
     _count_descriptors(settings, log)
     for advice in loaded.advice:
         log.warning("configuration", advice=str(advice))
-    try:
-        tracer = tracer_of(settings.tracing)
-    except ImportError:
-        print(UNTRACED, file=sys.stderr)
+    if missing := list(missing_extras(loaded, Fault)):
+        print(*missing, sep="\n", file=sys.stderr)
         return FAULTY
+    tracer = tracer_of(settings.tracing)
     parts = Parts(settings=settings, world=world, log=log, metrics=Metrics(), tracer=tracer)
     try:
         return run_process(lambda: serve(parts, args.config))
@@ -84,13 +83,8 @@ def run(args: argparse.Namespace) -> int:
         return FAULTY
 
 
-UNTRACED: Final = (
-    "tracing.endpoint: needs what is not installed: pip install 'gigya-credential-proxy[tracing]'"
-)
-
-
 def tracer_of(row: Tracing) -> Tracer | None:
-    """Return what makes spans, if any are asked for; raises ``ImportError`` without the extra."""
+    """Return what makes spans, if any are asked for; needs the extra."""
     if row.endpoint is None:
         return None
     collector: Any = import_module("service.collector")  # an extra, and two seconds to import

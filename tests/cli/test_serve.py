@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+from service.cli.check import UNTRACED
 from service.simulator import seeded
 from tests.house import AUDIT_KEY, configuration
 
@@ -45,6 +46,23 @@ class TestStart:
         command = [sys.executable, "-c", script]
         done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603  # our own
         assert 0 == done.returncode
+
+    def test_traces_without_their_extra(self, tmp_path: Path) -> None:
+        """Where the extra is not installed, nothing starts that was to make traces."""
+        config = written(tmp_path, 0)
+        with config.open("a", encoding="utf-8") as file:
+            file.write("tracing: {endpoint: 'http://collector:4318'}\n")
+        script = (
+            "import sys; sys.modules['opentelemetry'] = None\n"
+            "from service.__main__ import main\n"
+            f"sys.exit(main(['serve', '--config', {str(config)!r}]))"
+        )
+        done = subprocess.run(  # noqa: S603  # our own
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+        )
+
+        assert 78 == done.returncode
+        assert f"tracing.endpoint: {UNTRACED}" == done.stderr.splitlines()[-1]
 
     def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
         """Whoever cannot listen says which listener, where, and why; nothing was started."""

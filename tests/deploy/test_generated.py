@@ -114,11 +114,13 @@ class TestLock:
     LOCKED: Final = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
     def test_satisfies_the_project(self) -> None:
-        """Each dependency is locked at a version that the project allows."""
+        """Each dependency, and the extra that the image has, is locked at an allowed version."""
         project = tomllib.loads((chart.ROOT / "pyproject.toml").read_text("utf-8"))
         text = (chart.ROOT / "deploy/requirements.lock").read_text("utf-8")
         locked = dict(self.LOCKED.findall(text))
-        wanted = [Requirement(each) for each in project["project"]["dependencies"]]
+        tables = project["project"]
+        asked = [*tables["dependencies"], *tables["optional-dependencies"]["tracing"]]
+        wanted = list(map(Requirement, asked))
         names = {each: re.sub(r"[-_.]+", "-", each.name).lower() for each in wanted}
 
         assert [] == [

@@ -1,11 +1,12 @@
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.cli import check, schema
-from service.cli.check import Ask
+from service.cli.check import UNTRACED, Ask
 from service.cli.live_report import LiveReport, Question
 from service.settings.load import Loaded
 from service.settings.published import json_schema
@@ -93,6 +94,35 @@ class TestCheck:
         assert told == capsys.readouterr().out.splitlines()[-1]
         assert 0 == run("check", "--config", config, "--without-files")
         assert "audit.sinks" not in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "status", "kind"), [((), 78, ""), (("--without-files",), 0, "warning: ")]
+    )
+    def test_an_extra_that_is_not_here(
+        self,
+        config: Path,
+        capsys: Capture,
+        monkeypatch: pytest.MonkeyPatch,
+        words: tuple[str, ...],
+        status: int,
+        kind: str,
+    ) -> None:
+        """Tracing without its extra is a fault, or a warning if it is judged for elsewhere."""
+        monkeypatch.setitem(sys.modules, "service.collector", None)
+        with config.open("a", encoding="utf-8") as file:
+            file.write("tracing: {endpoint: 'http://collector:4318'}\n")
+
+        assert status == run("check", "--config", config, *words)
+        assert f"{kind}tracing.endpoint: {UNTRACED}" in capsys.readouterr().out.splitlines()
+
+    def test_no_extra_is_missed_where_none_is_asked_for(
+        self, config: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without tracing the extra may be absent."""
+        monkeypatch.setitem(sys.modules, "service.collector", None)
+
+        assert 0 == run("check", "--config", config)
+        assert UNTRACED not in capsys.readouterr().out
 
     def test_faults_in_json(self, tmp_path: Path, capsys: Capture) -> None:
         """A configuration that cannot be read is a fault like any other."""
