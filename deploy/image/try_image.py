@@ -8,7 +8,9 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
@@ -65,6 +68,7 @@ def main(root: Path, image: Mapping[str, Any]) -> None:
                 bundles / "proxy", root, image, image["Cmd"], uid=uid, mounts=config
             ) as proxy:
                 at_work(proxy, uid, bundles / "proxy")
+            over_tls(bundles, root, image, uid)
 
 
 def look_inside(root: Path, image: Mapping[str, Any]) -> None:
@@ -141,6 +145,84 @@ def at_work(proxy: "subprocess.Popen[str]", uid: int, bundle: Path) -> None:
     )
 
 
+def over_tls(bundles: Path, root: Path, image: Mapping[str, Any], uid: int) -> None:
+    """Check what a configuration with TLS and tracing asks of the image."""
+    (keys := bundles / "tls").mkdir()
+    keys.chmod(0o777)
+    mounts = {"/tls": keys}
+    maker = ["simulate", "--port", "9322", "--tls-dir", "/tls", "--tls-name", "127.0.0.1"]
+    with container(
+        bundles / "authority",
+        root,
+        image,
+        maker,
+        uid=uid,
+        mounts=mounts,
+        writable=frozenset(mounts),
+        scratch="/tmp",  # noqa: S108  # its own
+    ):
+        wait_for_port(9322)
+    shutil.copytree(COMPOSE / "proxy", dressed := bundles / "dressed")
+    with (dressed / "config.yaml").open("a") as file:
+        file.write(DRESS)
+    mounts["/etc/gigya-credential-proxy"] = dressed
+    with collector(4318) as spans:
+        with container(
+            bundles / "dress", root, image, image["Cmd"], uid=uid, mounts=mounts
+        ) as proxy:
+            wait_for("http://127.0.0.1:9091/readyz")
+            believes_certifi(bundles, root, image, uid)
+            os.kill(pid_of(bundles / "dress"), signal.SIGTERM)
+            hold(proxy.wait(SECONDS) == 0, "with TLS and tracing: exit 0 after SIGTERM")
+        hold(b"gigya-credential-proxy" in b"".join(spans), "spans went to the collector, as OTLP")
+
+
+DRESS: Final = """
+listeners:
+  api: {port: 8443, tls: {certificate_file: /tls/server.pem, key_file: /tls/server-key.pem}}
+  management: {port: 9091}
+tracing: {endpoint: "http://127.0.0.1:4318", share: 1}
+"""
+
+
+def believes_certifi(bundles: Path, root: Path, image: Mapping[str, Any], uid: int) -> None:
+    """Check that the chart's test runs in the image, and believes certifi's authorities there."""
+    python = {**image, "Entrypoint": ["/opt/proxy/bin/python", "-I", "-c", REFUSED.read_text()]}
+    asking = ["https://127.0.0.1:8443", "/none/ca.crt"]
+    (roots,) = root.glob("opt/proxy/lib/python3*/site-packages/certifi/cacert.pem")
+    place, ours = f"/{roots.relative_to(root)}", bundles / "tls/ca.pem"
+    for name, mounts, status in (("strange", {}, 1), ("known", {place: ours}, 0)):
+        with container(bundles / name, root, python, asking, uid=uid, mounts=mounts) as ended:
+            got = ended.wait(SECONDS)
+        said = (bundles / name / "out").read_text().splitlines()[-1:]
+        hold(got == status, f"the chart's test in the image, authority {name}: {said}")
+
+
+@contextmanager
+def collector(port: int) -> Iterator[list[bytes]]:
+    """Take what is delivered as OTLP over HTTP."""
+    got: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", port), Collector)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def drains(proxy: "subprocess.Popen[str]", bundle: Path) -> None:
     """Check that SIGTERM fails readiness, lets what has begun end, and exits 0."""
     post(f"{GIGYA}/_simulator/knobs", {"delay": 4, "uid": "user-facebook"})
@@ -167,6 +249,7 @@ def container(
     *,
     uid: int,
     mounts: Mapping[str, Path] | None = None,
+    writable: frozenset[str] = frozenset(),
     scratch: str | None = None,
 ) -> "Iterator[subprocess.Popen[str]]":
     """Run the image; kills it at the end if it still runs."""
@@ -178,7 +261,7 @@ def container(
                 "destination": place,
                 "type": "bind",
                 "source": str(source.resolve()),
-                "options": ["bind", "ro"],
+                "options": ["bind", "rw" if place in writable else "ro"],
             }
             for place, source in (mounts or {}).items()
         ),
@@ -269,6 +352,20 @@ def post(url: str, body: Any, headers: Mapping[str, str] | None = None) -> tuple
             return answer.status, json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+def wait_for_port(port: int) -> None:
+    """Return when something listens at a port of loopback."""
+    give_up = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > give_up:
+                hold(False, f"something listens at port {port}")  # noqa: FBT003  # nothing does
+            time.sleep(0.1)
+        else:
+            return
 
 
 def wait_for(url: str, *, status: int = 200) -> None:

@@ -48,6 +48,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="a good token for somebody else, which must be refused; else that is not asked",
     )
     parser.add_argument("--ca-file", type=Path, metavar="F", help="whom to trust instead of all")
+    parser.add_argument(
+        "--ca-file-may-be-absent",
+        action="store_true",
+        help="where there is no --ca-file, trust the built-in authorities",
+    )
     parser.add_argument("--textfile", type=Path, metavar="F", help="write metrics there as well")
     parser.add_argument("--every", type=float, metavar="SECONDS", help="go on until SIGTERM")
     parser.add_argument("--metrics-port", type=int, metavar="P", help="serve metrics there as well")
@@ -88,7 +93,7 @@ async def _probe(args: argparse.Namespace, question: Question, metrics: Metrics)
 
 
 async def _once(args: argparse.Namespace, question: Question, metrics: Metrics) -> int:
-    context = tls_context(args.ca_file.read_bytes()) if args.ca_file else None
+    context = tls_context(_authorities(args)) if args.ca_file else None
     credentials: Credentials = {
         Shown.OWN: _token(args.token_file),
         Shown.NONE: None,
@@ -170,6 +175,17 @@ async def _checked(
     except OutboundError as error:
         got, verdict = str(error), Verdict.WRONG
     return Finding(check=check, got=got, seconds=clock.monotonic() - began, verdict=verdict)
+
+
+def _authorities(args: argparse.Namespace) -> bytes | None:
+    """Return what the CA file holds; nothing where it may be absent and is."""
+    try:
+        pem: bytes = args.ca_file.read_bytes()
+    except FileNotFoundError:
+        if args.ca_file_may_be_absent:
+            return None
+        raise
+    return pem
 
 
 def _token(file: Path) -> Secret[str]:

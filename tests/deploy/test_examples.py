@@ -2,16 +2,21 @@
 
 import os
 import re
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from deploy import chart
+from tests.pki import SERVER, Authority
 
 pytestmark = pytest.mark.needs_tools
 
@@ -90,6 +95,44 @@ class TestPython:
         assert "LogInAgain" in ended.stderr
 
 
+@contextmanager
+def refusing(certificate: Path) -> Iterator[str]:
+    """Serve, over TLS, somebody who refuses everybody."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b'{"code": "unauthenticated"}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def refused(*words: str | Path) -> tuple[int, list[str]]:
+    """Return how the chart's script ends, and what it says."""
+    ended = subprocess.run(  # noqa: S603  # the chart's own script
+        [sys.executable, "-I", REFUSED, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return ended.returncode, ended.stdout.splitlines()
+
+
 class TestChartsTest:
     """What ``helm test`` runs in a pod."""
 
@@ -101,6 +144,23 @@ class TestChartsTest:
             ended.returncode,
             ended.stdout,
         )
+
+    def test_believes_whom_it_is_told(self, tmp_path: Path) -> None:
+        """Over TLS it believes the CA file, and certifi's authorities where that is not there."""
+        authority = Authority("cluster")
+        leaf = authority.issue(purpose=SERVER)
+        (tmp_path / "server.pem").write_bytes(leaf.certificate + leaf.key)
+        (tmp_path / "ca.crt").write_bytes(authority.pem)
+        with refusing(tmp_path / "server.pem") as url:
+            believed = refused(url, tmp_path / "ca.crt")
+            unknown = refused(url, tmp_path / "none")
+
+        assert (0, ["without a credential: 401 unauthenticated"]) == believed
+        assert (1, f"{tmp_path / 'none'} is not there: certifi's authorities are believed") == (
+            unknown[0],
+            unknown[1][0],
+        )
+        assert "unable to get local issuer" in unknown[1][1]
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1"])
     def test_fails_where_nobody_answers(self, service: Service, url: str) -> None:

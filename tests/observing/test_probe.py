@@ -182,6 +182,17 @@ class TestCommand:
         assert 2 == status
         assert "FileNotFoundError" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(("words", "status"), [((), 2), (("--ca-file-may-be-absent",), 1)])
+    def test_a_ca_file_may_be_absent_where_that_is_said(
+        self, tmp_path: Path, words: tuple[str, ...], status: int
+    ) -> None:
+        """A CA file that is not there is a fault, unless the built-in authorities may do."""
+        token = tmp_path / "token"
+        token.write_text("a-token\n")
+        files = (f"--token-file={token}", f"--ca-file={tmp_path}/none")
+
+        assert status == main([*ASKING, *files, *words])
+
     def test_writes_metrics_whole(self, tmp_path: Path) -> None:
         """The textfile has every metric of the prober, and nothing is left beside it."""
         token, text = tmp_path / "token", tmp_path / "probe.prom"
