@@ -39,7 +39,7 @@ def values(shape: str, **changes: Any) -> dict[str, Any]:
 
 def objects(shape: str, **changes: Any) -> list[dict[str, Any]]:
     """Return every object that is rendered."""
-    return list(_objects(_rendered(json.dumps(values(shape, **changes)))))
+    return list(each_object(_rendered(json.dumps(values(shape, **changes)))))
 
 
 @cache
@@ -47,7 +47,8 @@ def _rendered(text: str) -> Mapping[str, str]:
     return chart.render(json.loads(text))
 
 
-def _objects(rendered: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def each_object(rendered: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield every object of what is rendered."""
     for place, text in rendered.items():
         if place.endswith(".yaml"):
             yield from (each for each in yaml.safe_load_all(text) if each)

@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--values", required=True, type=Path)
     parser.add_argument("--namespace", default="default")
     parser.add_argument("--show-only")
+    parser.add_argument("--wait", action="store_true")
+    parser.add_argument("--timeout")
     args = parser.parse_args()
     values = yaml.safe_load(args.values.read_text("utf-8"))
     helm: Any = import_module("helm_python")

@@ -1,7 +1,11 @@
 """The chart, rendered by the real Helm engine; kubernetes-validate has Kubernetes' own schemas."""
 
+import hashlib
+import json
 import math
+import re
 from importlib import import_module
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +15,16 @@ import yaml
 from deploy import chart
 from service.__main__ import main, parser
 from service.settings.reload import RELOADED
-from tests.deploy.charts import SHAPES, name_of, notes, objects, one, pods, values
+from tests.deploy.charts import (
+    SHAPES,
+    each_object,
+    name_of,
+    notes,
+    objects,
+    one,
+    pods,
+    values,
+)
 
 pytestmark = pytest.mark.needs_tools
 
@@ -19,7 +32,40 @@ OLDEST, NEWEST = "1.30", "1.37"
 CUSTOM: Final = frozenset({"Certificate", "ServiceMonitor", "PrometheusRule"})
 """Kinds that cert-manager and the Prometheus operator bring; no schema of theirs is here."""
 LOUDER: Final = {"config__logging": {"level": "debug"}}
+TEMPLATES: Final = chart.CHART / "templates"
+NAMESPACE: Final = "kubernetes.io/metadata.name"
+CGNAT: Final = "100.64.0.0/10"
+"""Addresses that some clouds give to clusters; private, though not by name."""
 TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def require_valid(found: list[dict[str, Any]], version: str) -> None:
+    """Require that every object fits Kubernetes' own strict schema."""
+    kubernetes: Any = import_module("kubernetes_validate")
+    for each in found:
+        if each["kind"] not in CUSTOM:
+            assert kubernetes.validate(each, version, strict=True) == version
+
+
+def require_restricted(found: list[dict[str, Any]]) -> None:
+    """Require of every pod what the pod security standard "restricted" asks, and more."""
+    for pod in pods(found):
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["securityContext"].get("runAsUser") != 0
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
+        assert spec["automountServiceAccountToken"] is False
+        for volume in spec.get("volumes", []):
+            kinds = {"configMap", "secret", "projected", "csi", "emptyDir"}
+            assert {*volume} - {"name"} <= kinds | {"persistentVolumeClaim"}
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert all("hostPort" not in port for port in container.get("ports", []))
+
 
 every_shape = pytest.mark.parametrize("shape", [name_of(path) for path in SHAPES])
 
@@ -49,29 +95,21 @@ class TestEveryShape:
     @pytest.mark.parametrize("version", [OLDEST, NEWEST])
     def test_is_valid(self, shape: str, version: str) -> None:
         """Every object fits the strict schema of the oldest and newest supported Kubernetes."""
-        kubernetes: Any = import_module("kubernetes_validate")
-        for each in objects(shape):
-            if each["kind"] not in CUSTOM:
-                assert kubernetes.validate(each, version, strict=True) == version
+        require_valid(objects(shape), version)
 
     def test_is_restricted(self, shape: str) -> None:
         """Every pod is what the pod security standard "restricted" asks, and more."""
-        for pod in pods(objects(shape)):
-            spec = pod["spec"]
-            assert spec["securityContext"]["runAsNonRoot"] is True
-            assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-            assert spec["securityContext"].get("runAsUser") != 0
-            assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec)
-            assert spec["automountServiceAccountToken"] is False
-            for volume in spec.get("volumes", []):
-                kinds = {"configMap", "secret", "projected", "csi", "emptyDir"}
-                assert {*volume} - {"name"} <= kinds | {"persistentVolumeClaim"}
-            for container in spec["containers"]:
-                context = container["securityContext"]
-                assert context["allowPrivilegeEscalation"] is False
-                assert context["readOnlyRootFilesystem"] is True
-                assert context["capabilities"] == {"drop": ["ALL"]}
-                assert all("hostPort" not in port for port in container.get("ports", []))
+        require_restricted(objects(shape))
+
+    def test_has_the_labels_that_selectors_go_by(self, shape: str) -> None:
+        """Every object says what it belongs to; no value of an installation changes that."""
+        owned = {"app.kubernetes.io/name": chart.NAME, "app.kubernetes.io/instance": chart.NAME}
+        found = objects(shape)
+        labelled = [each for each in found if not each["metadata"]["name"].endswith("-runbook")]
+
+        assert [] == [o for o in labelled if not owned.items() <= o["metadata"]["labels"].items()]
+        for pod in pods(found):
+            assert owned.items() <= pod["metadata"]["labels"].items()
 
     def test_configuration_passes_the_check(self, shape: str, tmp_path: Path) -> None:
         """What the ConfigMap holds has no fault for the service's own check."""
@@ -115,6 +153,109 @@ class TestEveryShape:
         names = {each["metadata"].get("namespace") for each in objects(shape)}
 
         assert names <= {chart.NAME, None}
+
+
+class TestShapes:
+    def test_bring_up_every_kind_of_object_and_volume(self) -> None:
+        """What is asserted of every shape is asserted of all that the chart can make."""
+        found = [each for path in SHAPES for each in objects(name_of(path))]
+        text = "".join(path.read_text("utf-8") for path in TEMPLATES.glob("*.yaml"))
+        volumes = {
+            kind for pod in pods(found) for v in pod["spec"].get("volumes", []) for kind in v
+        }
+
+        assert set(re.findall(r"^kind: (\w+)$", text, re.MULTILINE)) <= {o["kind"] for o in found}
+        assert volumes == {"name", "configMap", "secret", "projected", "csi", "emptyDir"} | {
+            "persistentVolumeClaim"
+        }
+
+
+class TestNames:
+    LONG: Final = "a-release-with-a-name-that-is-as-long-as-helm-has-any"
+
+    @pytest.mark.parametrize(("shape", "kind"), [("platform-ids", "CronJob"), ("full", "Pod")])
+    def test_are_short_enough(self, shape: str, kind: str) -> None:
+        """They fit what Kubernetes takes, 52 characters for a CronJob, for any release's name."""
+        namespace, subject = chart.NAME, f"{chart.NAME}/{self.LONG[:45]}-prober"
+        found = values(shape)
+        found["config"]["callers"][1]["identities"][0]["subject"] = subject
+        made = list(each_object(chart.render(found, name=self.LONG, namespace=namespace)))
+        names = {each["metadata"]["name"] for each in made if each["kind"] == kind}
+        others = {o["metadata"]["name"] for o in made if "ClusterRole" not in o["kind"]}
+
+        assert names
+        assert max(map(len, names)) <= {"CronJob": 52}.get(kind, 63)
+        assert max(map(len, others)) <= 63
+
+
+class TestLabels:
+    def test_of_an_installation_are_on_what_they_are_for(self) -> None:
+        """Labels of all objects, of pods, and of what operators select."""
+        found = objects("full")
+        template = one(found, "Deployment")["spec"]["template"]["metadata"]["labels"]
+
+        assert {"team": "identity", "tier": "backend"}.items() <= template.items()
+        assert "tier" not in one(found, "Service")["metadata"]["labels"]
+        assert one(found, "ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+
+    def test_are_each_there_once(self) -> None:
+        """One that is given for all objects and for pods is the pods' on pods."""
+        found = objects("full", podLabels={"team": "other"})
+        labels = one(found, "Deployment")["spec"]["template"]["metadata"]["labels"]
+
+        assert labels["team"] == "other"
+
+    def test_of_the_service_account_are_its_releases(self) -> None:
+        """A service account of another name has that name and no other label for it."""
+        account = one(objects("full"), "ServiceAccount", "token-proxy")
+
+        assert account["metadata"]["labels"]["app.kubernetes.io/name"] == chart.NAME
+        assert "token-proxy" not in account["metadata"]["labels"].values()
+
+
+class TestHelmTest:
+    """Pods that ask the API port believe whoever signed its certificate."""
+
+    @staticmethod
+    def believed(found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the CA volumes of the pods that ask, and what these are told of them."""
+        asking = [p["spec"] for p in pods(found) if p["spec"]["containers"][0]["name"] != "proxy"]
+        asking = [each for each in asking if each["containers"][0]["name"] != "simulator"]
+        volumes = [v for spec in asking for v in spec.get("volumes", []) if v["name"] == "tls"]
+        args = [arg for spec in asking for arg in spec["containers"][0]["args"] if "/tls/" in arg]
+        return volumes, args
+
+    @pytest.mark.parametrize("shape", ["tls", "mutual-tls", "platform-ids", "full"])
+    def test_starts_where_the_secret_has_no_ca(self, shape: str) -> None:
+        """A Secret without the CA, as kubectl makes it, keeps no pod waiting."""
+        volumes, args = self.believed(objects(shape))
+        items = [{"key": "ca.crt", "path": "ca.crt"}]
+
+        assert volumes
+        assert [] == [v for v in volumes if v["secret"]["optional"] is not True]
+        assert [] == [v for v in volumes if v["secret"]["items"] != items]
+        assert {"/tls/ca.crt", "--ca-file=/tls/ca.crt"} >= set(args)
+
+    def test_takes_the_authority_from_a_config_map(self) -> None:
+        """Where a bundle is spread as a ConfigMap, that is believed."""
+        changes = {"tests__caConfigMap": "bundle", "tests__caKey": "bundle.pem"}
+        volumes, args = self.believed(objects("platform-ids", **changes))
+
+        assert {"bundle"} == {v["configMap"]["name"] for v in volumes}
+        assert {"/tls/bundle.pem", "--ca-file=/tls/bundle.pem"} == set(args)
+
+    @pytest.mark.parametrize(("shape", "changes"), [("csi", {}), ("mesh", {})])
+    def test_believes_public_authorities_otherwise(
+        self, shape: str, changes: dict[str, Any]
+    ) -> None:
+        """Without a key, or without TLS, nothing is mounted."""
+        assert ([], []) == self.believed(objects(shape, **changes))
+
+    def test_prober_goes_on_without_the_ca(self) -> None:
+        """The prober's command is told that the file may be absent wherever it is told of it."""
+        for pod in probers(objects("full")):
+            args = parser().parse_args(pod["containers"][0]["args"])
+            assert (str(args.ca_file), args.ca_file_may_be_absent) == ("/tls/ca.crt", True)
 
 
 class TestDeployment:
@@ -191,6 +332,27 @@ class TestStaging:
 
         assert {template["metadata"]["labels"].get("gigya-credential-proxy/simulated")} == marks
 
+    def test_simulator_restarts_with_its_keys(self) -> None:
+        """Its pod, which reads them once, names the digest of the Secret that is made with it."""
+        found = objects("staging")
+        secret = one(found, "Secret", f"{chart.NAME}-simulator")
+        template = one(found, "Deployment", f"{chart.NAME}-simulator")["spec"]["template"]
+        text = json.dumps(secret["data"], sort_keys=True, separators=(",", ":"))
+
+        assert template["metadata"]["annotations"]["checksum/simulator"] == (
+            hashlib.sha256(text.encode()).hexdigest()
+        )
+
+    @pytest.mark.parametrize(("written", "port"), [(":9321", 9321), ("", 443)])
+    def test_simulator_is_at_the_port_that_sites_name(self, written: str, port: int) -> None:
+        """Its Service has the port of the URL; policies see the pod's behind it."""
+        url = f"https://{chart.NAME}-simulator.{chart.NAME}.svc{written}"
+        found = objects("staging", config__sites__staging__simulator__url=url)
+        ports = one(found, "Service", f"{chart.NAME}-simulator")["spec"]["ports"]
+
+        assert [port] == [each["port"] for each in ports]
+        assert 9321 in TestNetworkPolicy.ports("staging")
+
     def test_simulator_serves_tls_with_its_own_authority(self) -> None:
         """It is asked over HTTPS, believed by the chart's own CA, and reaches nobody."""
         found = objects("staging")
@@ -234,6 +396,14 @@ class TestOwnToken:
             }
         ]
 
+    def test_has_no_right_here_where_another_cluster_is_asked(self) -> None:
+        """Reviews by another cluster's API server need no role in this one."""
+        url = "https://api.other.example:16443"
+        rows = values("full")["config"]["authentication"]
+        found = objects("full", config__authentication=[{**rows[0], "api_server": url}])
+
+        assert not {"ClusterRole", "ClusterRoleBinding"} & {each["kind"] for each in found}
+
     def test_rights_can_be_left_to_others(self) -> None:
         """Where rbac.create is false, whoever installs needs no right over roles."""
         kinds = {each["kind"] for each in objects("full", rbac__create=False)}
@@ -246,9 +416,20 @@ class TestNetworkPolicy:
 
     @staticmethod
     def ports(shape: str, **changes: Any) -> set[int]:
-        """Return the ports to which something may go out, but for DNS."""
+        """Return the ports to which something may go out, but for DNS, which is the first rule."""
+        _, *rules = one(objects(shape, **changes), "NetworkPolicy")["spec"]["egress"]
+        return {p["port"] for rule in rules for p in rule["ports"]}
+
+    @staticmethod
+    def to(port: int, shape: str, **changes: Any) -> list[Any]:
+        """Return the peers that may be reached at a port; none is anybody."""
         policy = one(objects(shape, **changes), "NetworkPolicy")
-        return {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]} - {53}
+        rules = [
+            rule
+            for rule in policy["spec"]["egress"]
+            if port in {each["port"] for each in rule["ports"]}
+        ]
+        return [rule.get("to") for rule in rules]
 
     @pytest.mark.parametrize(
         ("shape", "expected"),
@@ -256,19 +437,87 @@ class TestNetworkPolicy:
             ("mesh", {443}),
             ("tls", {443, 6443}),
             ("csi", {443, 8443}),
-            ("full", {3128, 443, 6443, 6514}),
+            ("full", {3128, 443, 6443, 4318, 6514}),
             ("staging", {443, 6443, 9321}),
         ],
     )
     def test_lets_out_to(self, shape: str, expected: set[int]) -> None:
-        """Ports follow from sites, proxy, API server, issuers and simulator."""
+        """Ports follow from sites, proxy, API server, issuers, collector and simulator."""
         assert expected == self.ports(shape)
 
-    def test_reaches_gigya_only_through_the_proxy(self) -> None:
-        """With a proxy on the way, public addresses are not reached."""
-        policy = one(objects("full"), "NetworkPolicy")
+    @pytest.mark.parametrize("shape", ["full", "tls"])
+    @pytest.mark.parametrize("keys", [(), ("proxy", "apiServer")], ids=["as told", "as it comes"])
+    def test_reaches_gigya_only_through_the_proxy(self, shape: str, keys: tuple[str, ...]) -> None:
+        """With a proxy on the way no public address is reached, also by what is given."""
+        told = values(shape).get("networkPolicy", {})
+        kept = {key: value for key, value in told.items() if key not in keys}
+        changes = {
+            "networkPolicy": kept,
+            "config__upstream": {"proxy_url": "http://egress.example.internal:3128"},
+        }
+        policy = one(objects(shape, **changes), "NetworkPolicy")
+        rules = policy["spec"]["egress"]
+        networks = [to["ipBlock"]["cidr"] for rule in rules for to in rule["to"] if "ipBlock" in to]
 
-        assert "0.0.0.0/0" not in yaml.safe_dump(policy)
+        assert [] == [
+            each for each in networks if not ip_network(each).is_private and each != CGNAT
+        ]
+
+    @pytest.mark.parametrize("shape", ["tls", "full", "staging"])
+    def test_reaches_the_api_server_at_private_addresses(self, shape: str) -> None:
+        """By the API server's ports, which are Gigya's too, no public address is reached."""
+        told = values(shape).get("networkPolicy", {})
+        told.pop("apiServer", None)
+        peers = self.to(6443, shape, networkPolicy=told)
+
+        assert [{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", CGNAT, "fc00::/7"}] == [
+            {to["ipBlock"]["cidr"] for to in rule} for rule in peers
+        ]
+
+    def test_reaches_the_collector(self) -> None:
+        """Spans go to the port of the endpoint, at the peers that are told, or anywhere."""
+        peers = [{"namespaceSelector": {"matchLabels": {NAMESPACE: "observability"}}}]
+        changes = {"config__tracing": {"endpoint": "https://otlp.example"}}
+
+        assert [peers] == self.to(4318, "full")
+        assert [None] == self.to(443, "mesh", **changes)[1:]
+
+    def test_reaches_issuers(self) -> None:
+        """Keys come from the port of the issuer, at the peers that are told, or anywhere."""
+        peers = [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
+
+        assert [None] == self.to(8443, "csi")
+        assert [peers] == self.to(8443, "csi", networkPolicy__issuers=peers)
+
+    @pytest.mark.parametrize(
+        ("url", "port", "others"),
+        [
+            ("https://api.other.example:16443", 16443, {3128, 4318, 6514}),
+            ("https://kubernetes.default.svc:8443", 8443, {3128, 443, 6443, 4318, 6514}),
+        ],
+        ids=["of another cluster", "of this one"],
+    )
+    def test_reaches_the_api_server_where_it_is(
+        self, url: str, port: int, others: set[int]
+    ) -> None:
+        """Reviews go to the port that the URL names."""
+        (row,) = values("full")["config"]["authentication"]
+        changes = {"config__authentication": [{**row, "api_server": url}]}
+
+        assert {port, *others} == self.ports("full", **changes)
+
+    def test_resolves_names_at_the_platforms_own_port(self) -> None:
+        """DNS is answered at 53 in kube-system, or where the values say, by UDP and TCP."""
+        platforms, usual = (
+            one(objects(shape), "NetworkPolicy")["spec"]["egress"][0]
+            for shape in ("platform-ids", "tls")
+        )
+
+        assert [(5353, "UDP"), (5353, "TCP")] == [
+            (each["port"], each["protocol"]) for each in platforms["ports"]
+        ]
+        assert {53} == {each["port"] for each in usual["ports"]}
+        assert "openshift-dns" in json.dumps(platforms["to"])
 
     def test_keeps_private_addresses_out_of_gigyas(self) -> None:
         """What is let out to Gigya is no address of the cluster or of a cloud's metadata."""
@@ -402,6 +651,12 @@ class TestNotes:
             ("tls", {"replicaCount": 1}, "every node drain is an outage"),
             ("tls", {"networkPolicy__enabled": False}, "networkPolicy.enabled is false"),
             ("mesh", {}, "plain HTTP"),
+            ("csi", {}, "networkPolicy.issuers. These pods may call any address"),
+            ("full", {"networkPolicy__proxy": []}, "networkPolicy.proxy. These"),
+            ("full", {"networkPolicy__otlp": []}, "networkPolicy.otlp. These"),
+            ("tls", {"networkPolicy__apiServer": []}, "networkPolicy.apiServer. These"),
+            ("tls", {}, "networkPolicy.dns and dnsPorts"),
+            ("full", {}, "must be ReadWriteMany"),
             ("staging", {}, "STAGING"),
             ("tls", {}, "nothing watches this release"),
         ],
@@ -434,7 +689,10 @@ class TestFirstRelease:
         ids=lambda path: path.stem,
     )
     def test_values_still_render(self, path: Path) -> None:
-        """What was installed with version 0.1.0 can be upgraded with its values."""
-        rendered = chart.render(yaml.safe_load(path.read_text("utf-8")))
+        """What was installed with version 0.1.0 can be upgraded with its values, and is as safe."""
+        found = list(each_object(chart.render(yaml.safe_load(path.read_text("utf-8")))))
 
-        assert "kind: Deployment" in rendered[f"{chart.NAME}/templates/deployment.yaml"]
+        assert {"Deployment", "Service", "NetworkPolicy"} <= {each["kind"] for each in found}
+        require_restricted(found)
+        for version in (OLDEST, NEWEST):
+            require_valid(found, version)

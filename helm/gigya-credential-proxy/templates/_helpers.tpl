@@ -1,12 +1,13 @@
+{{- /* 45 characters, as a CronJob's name may have 52 and "-prober" is one of them. */ -}}
 {{- define "proxy.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 45 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 45 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -14,37 +15,37 @@
 {{- /* Takes (root, component); what selects the pods of a component. */ -}}
 {{- define "proxy.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | trunc 50 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | trunc 50 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{- /* Takes (root, component, more labels...); ours go before all others, so that selectors hold. */ -}}
 {{- define "proxy.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "proxy.selector" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end -}}
+{{- $labels := dict
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") -}}
+{{- $labels = merge $labels (include "proxy.selector" . | fromYaml) -}}
+{{- range slice . 2 -}}{{- $labels = merge $labels . -}}{{- end -}}
+{{- merge $labels $root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
 {{- /* Labels of pods: without versions, so that a new chart alone restarts nothing. */ -}}
 {{- define "proxy.podLabels" -}}
-{{ include "proxy.selector" . }}
-{{- with (index . 0).Values.commonLabels }}
-{{ toYaml . }}
-{{- end -}}
+{{- $labels := include "proxy.selector" . | fromYaml -}}
+{{- range slice . 2 -}}{{- $labels = merge $labels . -}}{{- end -}}
+{{- merge $labels (index . 0).Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{- /* Takes (root, component, suffix of the name); name, namespace and labels of an object. */ -}}
+{{- /* Takes (root, component, suffix of the name, more labels...); name, namespace and labels of an object. */ -}}
 {{- define "proxy.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "proxy.fullname" $root }}{{ index . 2 }}
 namespace: {{ $root.Release.Namespace }}
 labels:
-  {{- include "proxy.labels" (list $root (index . 1)) | nindent 2 }}
+  {{- include "proxy.labels" (concat (list $root (index . 1)) (slice . 3)) | nindent 2 }}
 {{- end -}}
 
 {{- define "proxy.image" -}}

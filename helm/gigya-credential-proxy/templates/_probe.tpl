@@ -19,8 +19,9 @@ containers:
       - --site={{ $root.Values.prober.site }}
       - --provider={{ $root.Values.prober.provider }}
       - --uid={{ $root.Values.prober.uid }}
-      {{- if and (include "proxy.tlsSecret" $root) $root.Values.tests.caKey }}
-      - --ca-file=/tls/{{ $root.Values.tests.caKey }}
+      {{- with include "proxy.caFile" $root }}
+      - --ca-file={{ . }}
+      - --ca-file-may-be-absent
       {{- end }}
       {{- if not $root.Values.prober.tokenSecret }}
       - --other-audience-token-file=/token/other
@@ -53,19 +54,32 @@ volumes:
   {{- include "proxy.caVolume" $root | nindent 2 }}
 {{- end -}}
 
-{{- /* The CA of the API port alone, never its key. */ -}}
+{{- /* Whom to believe at the API port, if anything may hold it. */ -}}
+{{- define "proxy.caFile" -}}
+{{- if and .Values.tests.caKey (include "proxy.hasTls" .) (or .Values.tests.caConfigMap (include "proxy.tlsSecret" .)) -}}
+/tls/{{ .Values.tests.caKey }}
+{{- end -}}
+{{- end -}}
+
 {{- define "proxy.caMount" -}}
-{{- if and (include "proxy.tlsSecret" .) .Values.tests.caKey -}}
+{{- if include "proxy.caFile" . -}}
 - {name: tls, mountPath: /tls, readOnly: true}
 {{- end -}}
 {{- end -}}
 
 {{- define "proxy.caVolume" -}}
-{{- if and (include "proxy.tlsSecret" .) .Values.tests.caKey -}}
+{{- if include "proxy.caFile" . -}}
 - name: tls
+  {{- if .Values.tests.caConfigMap }}
+  configMap:
+    name: {{ .Values.tests.caConfigMap }}
+  {{- else }}
   secret:
     secretName: {{ include "proxy.tlsSecret" . }}
     defaultMode: 0440
-    items: [{key: {{ .Values.tests.caKey }}, path: {{ .Values.tests.caKey }}}]
+  {{- end }}
+    # The CA alone, never the key. A certificate of a public authority comes without one.
+    items: [{key: {{ .Values.tests.caKey | quote }}, path: {{ .Values.tests.caKey | quote }}}]
+    optional: true
 {{- end -}}
 {{- end -}}

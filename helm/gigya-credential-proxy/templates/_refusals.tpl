@@ -36,6 +36,12 @@
 {{- if not $is.mounted -}}
 {{- fail (printf "config.%s names a file that nothing mounts: %s" $where $file) -}}
 {{- end -}}
+{{- range $directory, $keys := include "proxy.projected" $ | fromJson -}}
+{{- $name := trimPrefix (printf "%s/" $directory) $file -}}
+{{- if and (ne $name $file) (not (has $name $keys)) -}}
+{{- fail (printf "config.%s names a file that the mount at %s does not have: %s" $where $directory $name) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range .Values.secretMounts -}}
@@ -50,6 +56,10 @@
 {{- if not $.Values.simulator.enabled -}}
 {{- fail (printf "config.sites.%s is a simulator's, but simulator.enabled is false: no production release asks a simulator" $name) -}}
 {{- end -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (urlParse $site.simulator.url).host "" -}}
+{{- if not (has $host (list (include "proxy.simulatorName" $) (include "proxy.simulatorHost" $))) -}}
+{{- fail (printf "config.sites.%s.simulator.url is not this release's simulator: https://%s:9321" $name (include "proxy.simulatorHost" $)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.simulator.enabled (not $simulated) -}}
@@ -61,15 +71,63 @@
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- if and .Values.podSecurity.runAsUser (not .Values.podSecurity.fsGroup) -}}
+{{- fail "podSecurity.fsGroup is null, but runAsUser is not: secrets of mode 0440 would be root's alone" -}}
+{{- end -}}
 {{- if eq .Values.image.tag "latest" -}}
 {{- fail "image.tag latest is not a version: what runs would change without a release" -}}
 {{- end -}}
-{{- if .Values.prober.enabled -}}
-{{- range $key := list "site" "provider" "uid" -}}
-{{- if not (index $.Values.prober $key) -}}{{- fail (printf "prober.%s is missing" $key) -}}{{- end -}}
-{{- end -}}
-{{- end -}}
+{{- include "proxy.proberRefusals" . -}}
+{{- include "proxy.sinkRefusals" . -}}
 {{- if and .Values.audit.volume (not (regexMatch "\"/audit/" (include "proxy.files" .))) -}}
 {{- fail "audit.volume is mounted at /audit, but no sink in config.audit.sinks is there" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "proxy.proberRefusals" -}}
+{{- $prober := .Values.prober -}}
+{{- if $prober.enabled -}}
+{{- range $key := list "site" "provider" "uid" -}}
+{{- if not (index $prober $key) -}}{{- fail (printf "prober.%s is missing" $key) -}}{{- end -}}
+{{- end -}}
+{{- if not (hasKey .Values.config.sites $prober.site) -}}
+{{- fail (printf "prober.site is not in config.sites: %s" $prober.site) -}}
+{{- end -}}
+{{- if dig "listeners" "api" "tls" "client_ca_file" nil .Values.config -}}
+{{- fail "prober.enabled is set, but config.listeners.api.tls.client_ca_file asks for a certificate, and the prober has none" -}}
+{{- end -}}
+{{- if not $prober.tokenSecret -}}
+{{- $ways := include "proxy.proberWays" . | fromJsonArray -}}
+{{- if not $ways -}}
+{{- fail (printf "prober.tokenSecret is empty, and nothing in config.authentication takes a service account's token for %s" $prober.audience) -}}
+{{- end -}}
+{{- $account := printf "%s-prober" (include "proxy.fullname" .) -}}
+{{- $subjects := list (printf "%s/%s" .Release.Namespace $account) (printf "system:serviceaccount:%s:%s" .Release.Namespace $account) -}}
+{{- $is := dict "known" false -}}
+{{- range .Values.config.callers -}}{{- range .identities -}}
+{{- if has .via $ways -}}
+{{- $pattern := regexQuoteMeta (default .subject .subject_pattern) | replace "\\*" "[^/]*" | printf "^%s$" -}}
+{{- range $subjects -}}{{- if regexMatch $pattern . -}}{{- $_ := set $is "known" true -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- end -}}{{- end -}}
+{{- if not $is.known -}}
+{{- fail (printf "no caller in config.callers is the prober: its subject is %s" (first $subjects)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "proxy.sinkRefusals" -}}
+{{- $secrets := include "proxy.secretPaths" . | fromJsonArray -}}
+{{- $readOnly := $secrets -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- if .readOnly -}}{{- $readOnly = append $readOnly (trimSuffix "/" .mountPath) -}}{{- end -}}
+{{- end -}}
+{{- range $at, $sink := dig "audit" "sinks" list .Values.config -}}
+{{- range ternary $readOnly $secrets (eq $sink.type "file") -}}
+{{- if hasPrefix (printf "%s/" .) (default "" $sink.path) -}}
+{{- fail (printf "config.audit.sinks[%d].path is in a mount that is read-only: %s" $at .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
