@@ -1,8 +1,9 @@
 """Gather what the service needs to run into a directory of its own: the root of the image.
 
 Runs inside the build stage. What is not gathered is not in the image: no shell, no package manager,
-no pip, no compiler. The packages whose files were taken are told to scanners as distroless images
-tell them, one file each in /var/lib/dpkg/status.d.
+no pip, no compiler. The Debian packages whose files were taken are told to scanners as distroless
+images tell them, one file each in /var/lib/dpkg/status.d. Of a Python that is no Debian package, as
+that of the official image, dpkg knows nothing: scanners see it by its own files.
 """
 
 import os
@@ -66,6 +67,7 @@ def main(application: Path, root: Path) -> None:
     taken = [copy(python, root), copy(library, root), copy(application, root)]
     taken.append(library / "asyncio/__init__.py")
     tidy(root / application.relative_to("/") / "bin", python)
+    settle(root / application.relative_to("/") / "lib")
     binaries = [
         python,
         *(root / library.relative_to("/")).rglob("*.so"),
@@ -88,6 +90,13 @@ def tidy(commands: Path, python: Path) -> None:
         if command.name not in KEPT:
             command.unlink()
     (commands / "python").symlink_to(python)
+
+
+def settle(packages: Path) -> None:
+    """Make data what some wheels mark as programs: nothing runs but the command and Python."""
+    for path in packages.rglob("*"):
+        if path.is_file() and not path.is_symlink() and ".so" not in path.suffixes:
+            path.chmod(path.stat().st_mode & ~0o111)
 
 
 def copy(path: Path, root: Path) -> Path:
@@ -119,12 +128,23 @@ def tell_packages(taken: Iterable[Path], directory: Path) -> None:
     if shutil.which("dpkg") is None:
         return
     directory.mkdir(parents=True)
-    real = {os.path.realpath(each) for each in taken}
-    owners = run("dpkg", "-S", *sorted(real))
+    owners = run("dpkg", "-S", *sorted({name for each in taken for name in known_as(each)}))
     for name in {line.partition(": ")[0] for line in owners.splitlines()}:
         if not name.startswith("diversion") and "," not in name:
             record = run("dpkg", "-s", name)
             (directory / name.partition(":")[0]).write_text(record)
+
+
+def known_as(path: Path) -> Iterator[str]:
+    """Yield the names by which dpkg may know a file: its lists need not know that /lib is a link.
+
+    Bookworm's libc6 has /lib/x86_64-linux-gnu/libc.so.6 there, trixie's the same below /usr.
+    """
+    real = os.path.realpath(path)
+    yield real
+    for link in LINKS:
+        if real.startswith(f"/usr/{link}/") and Path(f"/{link}").is_symlink():
+            yield real.removeprefix("/usr")
 
 
 def run(*command: str) -> str:

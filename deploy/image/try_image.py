@@ -100,6 +100,9 @@ def look_inside(root: Path, image: Mapping[str, Any]) -> None:
     hold(not leaked, f"no secret of the simulator {shown(leaked)}")
     packages = sorted(p.name for p in (root / "var/lib/dpkg/status.d").iterdir())
     hold(packages, f"Debian packages told to scanners: {' '.join(packages)}")
+    needed = ("libc6", "libssl3", "zlib1g")
+    absent = [each for each in needed if not any(name.startswith(each) for name in packages)]
+    hold(not absent, f"the libraries that every Python loads are among them {' '.join(absent)}")
 
 
 def is_tool(path: Path) -> bool:
