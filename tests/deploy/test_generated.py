@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from deploy import chart
 from service.settings.load import load
 from service.simulator import seeded
 from tests.deploy.charts import SHAPES, name_of
+from tests.deploy.installed import locked
 
 COMPOSE: Final = chart.ROOT / "deploy/compose"
 NOW: Final = datetime(2026, 11, 22, tzinfo=UTC)
@@ -98,6 +100,19 @@ class TestCopies:
         assert [] == stale
 
 
+class TestScaling:
+    def test_tells_by_rows_that_were_measured(self) -> None:
+        """What one pod carries is told by rows of the benchmark, and by no copy of them."""
+        readme = (chart.ROOT / "README.md").read_text("utf-8")
+        _, _, after = readme.partition("| what one pod carries | |")
+        told, _, _ = after.partition("###")
+        measured = readme[readme.index("<!-- table: benchmark -->") :]
+        named = set(re.findall(r"`([^`]+)`", told))
+
+        assert {"product, everything on", "product, cache hits"} <= named
+        assert set() == {each for each in named if f"| {each} |" not in measured}
+
+
 class TestVersions:
     def test_are_one(self) -> None:
         """Chart, its application and the distribution have the same version at first."""
@@ -127,6 +142,41 @@ class TestLock:
             str(each)
             for each, name in names.items()
             if name not in locked or not each.specifier.contains(locked[name])
+        ]
+
+    def test_is_what_the_tests_are_installed_with(self) -> None:
+        """.ci/run makes constraints of every row, and says if something else is installed."""
+        script = (chart.ROOT / ".ci/run").read_text("utf-8")
+        (function,) = re.findall(r"^locked\(\) .*$", script, re.MULTILINE)
+        made = subprocess.run(  # noqa: S603  # the script's own words
+            ["bash", "-c", f"{function}; locked"],  # noqa: S607  # which bash is the reader's
+            cwd=chart.ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+
+        assert list(map(str, locked())) == [str(Requirement(row)) for row in made]
+        assert "-m tests.deploy.installed" in script
+
+    def test_of_the_tools_is_exact(self) -> None:
+        """What checks the project has exact versions, such as pyproject.toml allows."""
+        tables = tomllib.loads((chart.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        extras = tables["optional-dependencies"]
+        asked = map(Requirement, [*extras["test"], *extras["dev"]])
+        wanted = {each.name: each for each in asked if each.name != tables["name"]}
+        rows = [
+            Requirement(line)
+            for line in (chart.ROOT / ".ci/tools.txt").read_text("utf-8").splitlines()
+            if not line.startswith("#")
+        ]
+        pinned = {each.name: str(each.specifier) for each in rows}
+
+        assert [] == [each for each in rows if not re.fullmatch(r"==[^*,]+", str(each.specifier))]
+        assert [] == [
+            name
+            for name, each in wanted.items()
+            if name not in pinned or not each.specifier.contains(pinned[name].removeprefix("=="))
         ]
 
     @pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])

@@ -20,7 +20,7 @@ BLOCKS: Final[dict[str, str]] = dict(
     re.findall(r"<!-- installation: (\S+) -->\n```bash\n(.*?)```\n", README, re.DOTALL)
 )
 RUN: Final = ("keys", "values", "check", "install", "sbom")
-NOT_RUN: Final = ("image", "secrets", "see", "call", "verify")
+NOT_RUN: Final = ("image", "secrets", "see", "call", "verify", "pin")
 """Why not stands in the README."""
 
 
@@ -47,6 +47,18 @@ class TestInstallation:
 
         assert set(BLOCKS) == {*RUN, *NOT_RUN}
         assert set() == {name for name in NOT_RUN if f"`{name}`" not in "".join(reasons)}
+
+    def test_names_every_command_in_a_sentence(self) -> None:
+        """A command between the lines, or in a table, is named as not run, or run as a block."""
+        chapter = README[README.index("## Installation on Kubernetes") :]
+        chapter = chapter[: chapter.index("## Compatibility promise")]
+        prose = re.sub(r"```.*?```", "", chapter, flags=re.DOTALL)
+        table = README[README.index("### Which of these commands are run") :].partition("###")[2]
+        table = table[: table.index("### What the chart does")]
+        inline = re.findall(r"`((?:kubectl|helm|docker|cosign|gh|pip) [a-z][a-z-]*)", prose)
+
+        assert {"kubectl apply", "kubectl debug"} <= set(inline)
+        assert set() == {each for each in inline if f"`{each}`" not in table}
 
     def test_works(self, place: Path) -> None:
         """What can be run without a cluster does what the chapter says, in its order."""

@@ -1,6 +1,7 @@
 """Dockerfile, scripts, YAML and workflows, each by its own linter."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -17,7 +18,12 @@ pytestmark = pytest.mark.needs_tools
 
 TOOLS: Final = Path(sys.executable).parent
 CHART: Final = "helm/gigya-credential-proxy"
-SCRIPTS: Final = ("deploy/build-and-run", "deploy/examples/call.sh", ".ci/run")
+SCRIPTS: Final = (
+    "deploy/build-and-run",
+    "deploy/examples/call.sh",
+    ".ci/run",
+    ".github/pin-actions",
+)
 COMMANDS: Final = {
     "hadolint": ["hadolint", "Dockerfile"],
     "yamllint": [
@@ -64,6 +70,25 @@ class TestLinters:
         }
 
         assert shells <= set(SCRIPTS)
+
+
+class TestCompose:
+    def test_prometheus_takes_its_configuration(self, tmp_path: Path) -> None:
+        """Prometheus' own tool accepts the laptop's configuration, and finds the rules in it."""
+        text = (chart.ROOT / "deploy/compose/prometheus.yaml").read_text("utf-8")
+        config = tmp_path / "prometheus.yaml"
+        config.write_text(
+            text.replace("/etc/prometheus/rules", str(chart.CHART / "files")), "utf-8"
+        )
+        ended = subprocess.run(  # noqa: S603  # likewise
+            ["promtool", "check", "config", config],  # noqa: S607  # Debian's
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+        assert 0 == ended.returncode, ended.stderr
+        assert re.search(r"[1-9][0-9]* rules found", ended.stdout)
 
 
 class TestExamples:
