@@ -25,8 +25,10 @@ NAME: Final = "gigya-credential-proxy"
 
 HEAD: Final = """\
 # For clusters without Helm: what the chart renders for values.yaml beside this file
-# (python deploy/chart.py write). Change the ConfigMap, the Secrets' names and the image, then
+# (python deploy/chart.py write). In it API key, user key, callers, the issuer and the image are
+# placeholders. Change them, make the Secrets that it names, then
 #   kubectl create namespace gigya-credential-proxy
+#   kubectl label namespace gigya-credential-proxy pod-security.kubernetes.io/enforce=restricted
 #   kubectl apply -f deploy/manifests/gigya-credential-proxy.yaml
 """
 

@@ -655,7 +655,7 @@ class TestNotes:
             ("full", {"networkPolicy__proxy": []}, "networkPolicy.proxy. These"),
             ("full", {"networkPolicy__otlp": []}, "networkPolicy.otlp. These"),
             ("tls", {"networkPolicy__apiServer": []}, "networkPolicy.apiServer. These"),
-            ("tls", {}, "networkPolicy.dns and dnsPorts"),
+            ("tls", {}, "OpenShift, of DNS caches on nodes"),
             ("full", {}, "must be ReadWriteMany"),
             ("staging", {}, "STAGING"),
             ("tls", {}, "nothing watches this release"),
