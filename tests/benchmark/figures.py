@@ -1,13 +1,17 @@
-"""From raw rounds to medians, spreads and the ratios that must hold."""
+"""From raw rounds to figures: medians with their spread, ratios taken round by round."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from operator import sub, truediv
 from typing import Any, Final
 
 Data = Mapping[str, Any]
 Row = Mapping[str, Any]
+Where = Mapping[str, Any]
+
+LOST: Final = float("inf")
+"""The latency of a round in which requests failed or were not answered: it cannot hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,114 +24,75 @@ class Figure:
     rounds: int
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> "Figure":
-        """Return the figure of ``values``, at least one."""
+    def of(cls, values: Iterable[float]) -> "Figure | None":
+        """Return the figure of ``values``; ``None`` where there are none."""
         all_ = sorted(values)
+        if not all_:
+            return None
         return cls(median=statistics.median(all_), least=all_[0], most=all_[-1], rounds=len(all_))
+
+
+def by_round(data: Data, probe: str, what: str, where: Where) -> dict[int, float]:
+    """Return ``what`` of the rows that fit, by round."""
+    return {
+        row.get("round", 1): row[what]
+        for row in data.get(probe, ())
+        if row.get(what) is not None and all(row.get(k) == v for k, v in where.items())
+    }
+
+
+def figure(data: Data, probe: str, what: str, **where: Any) -> Figure | None:
+    """Return the figure of ``what`` over the rows that fit."""
+    return Figure.of(by_round(data, probe, what, where).values())
 
 
 def by_form(data: Data) -> dict[str, Figure]:
     """Return CPU microseconds a request of each form."""
-    rows: Sequence[Row] = data["forms"]
-    names = dict.fromkeys(row["form"] for row in rows)
-    return {name: Figure.of(row["cpu_us"] for row in rows if row["form"] == name) for name in names}
+    names = dict.fromkeys(row["form"] for row in data["forms"])
+    found = {name: figure(data, "forms", "cpu_us", form=name) for name in names}
+    return {name: each for name, each in found.items() if each is not None}
 
 
-def median(rows: Iterable[Row], what: str, **where: Any) -> float | None:
-    """Return the median of ``what`` over the rows that fit; ``None`` where there are none."""
-    values = [row[what] for row in rows if all(row.get(k) == v for k, v in where.items())]
-    return statistics.median(values) if values else None
+def together(
+    a: Mapping[int, float], b: Mapping[int, float], join: Callable[[float, float], float]
+) -> Figure | None:
+    """Return the figure of what ``join`` makes of each round that both have.
+
+    Rounds are interleaved: what a machine does to one it does to the other.
+    """
+    return Figure.of(join(a[number], b[number]) for number in a if number in b)
 
 
-def divided(a: float | None, b: float | None) -> float | None:
-    """Return a quotient, where both are known."""
-    return a / b if a is not None and b else None
+def ratio(data: Data, probe: str, what: str, a: Where, b: Where) -> Figure | None:
+    """Return what ``a`` is in units of ``b``."""
+    return together(by_round(data, probe, what, a), by_round(data, probe, what, b), truediv)
 
 
-def _forms(a: str, b: str) -> Callable[[Data], float | None]:
-    """Return a ratio of two forms: the median of the rounds' ratios, for rounds are interleaved."""
-
-    def ratio(data: Data) -> float | None:
-        used = {(row["round"], row["form"]): row["cpu_us"] for row in data["forms"]}
-        rounds = {number for number, _ in used}
-        ratios = [
-            used[number, a] / used[number, b]
-            for number in rounds
-            if (number, a) in used and (number, b) in used
-        ]
-        return statistics.median(ratios) if ratios else None
-
-    return ratio
+def forms(data: Data, a: str, b: str, what: str = "cpu_us") -> Figure | None:
+    """Return what form ``a`` is in units of form ``b``."""
+    return ratio(data, "forms", what, {"form": a}, {"form": b})
 
 
-def _many_at_once(data: Data) -> float | None:
-    rows = data.get("in_flight", ())
-    return divided(median(rows, "cpu_us", in_flight=512), median(rows, "cpu_us", in_flight=64))
-
-
-def added(data: Data, what: str, form: str = "product", rate: int = 1000) -> float | None:
+def added(data: Data, what: str, form: str = "product", rate: int = 1000) -> Figure | None:
     """Return the milliseconds that ``form`` adds to the direct call."""
-    rows = data.get("open_loop", ())
-    with_it, direct = (median(rows, what, form=name, rate=rate) for name in (form, "direct"))
-    return None if with_it is None or direct is None else with_it - direct
+    lost = {row.get("round", 1) for row in opened(data, form, rate) if _lost(row)}
+    took = by_round(data, "open_loop", what, {"form": form, "rate": rate})
+    direct = by_round(data, "open_loop", what, {"form": "direct", "rate": rate})
+    return together({**took, **dict.fromkeys(lost, LOST)}, direct, sub)
 
 
-def _memory(data: Data) -> float | None:
-    rows = data.get("memory", ())
-    return rows[1]["megabytes"] if len(rows) > 1 else None
+def opened(data: Data, form: str, rate: int) -> list[Row]:
+    """Return the open-loop rows of a form at a rate."""
+    return [row for row in data.get("open_loop", ()) if (row["form"], row["rate"]) == (form, rate)]
 
 
-def _growth(data: Data) -> float | None:
-    rows = data.get("memory", ())
-    return rows[2]["megabytes"] - rows[1]["megabytes"] if len(rows) > 2 else None
+def _lost(row: Row) -> bool:
+    return bool(row["failed"] or row["due"] > row["answered"])
 
 
-def _after_burst(data: Data) -> float | None:
-    rows = data.get("burst", ())
-    return divided(median(rows, "cpu_us", when="after"), median(rows, "cpu_us", when="before"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """One ratio: what it is, what it must be, what it had better be."""
-
-    name: str
-    value: Callable[[Data], float | None]
-    must: float
-    aim: float
-    at_least: bool = False
-
-    def holds(self, value: float, bound: float) -> bool:
-        """Whether ``value`` is on the good side of ``bound``."""
-        return value >= bound if self.at_least else value <= bound
-
-
-GOALS: Final = (
-    Goal(
-        name="textbook / product",
-        value=_forms("textbook", "product"),
-        must=20,
-        aim=40,
-        at_least=True,
-    ),
-    Goal(
-        name="bare pass-through / product",
-        value=_forms("passthrough", "product"),
-        must=0.25,
-        aim=0.7,
-        at_least=True,
-    ),
-    Goal(name="Go / product", value=_forms("go", "product"), must=0.4, aim=1.0, at_least=True),
-    Goal(name="512 in flight / 64", value=_many_at_once, must=1.5, aim=1.2),
-    Goal(name="added p50 at 1,000/s, ms", value=partial(added, what="p50_ms"), must=1.5, aim=0.6),
-    Goal(name="added p99 at 1,000/s, ms", value=partial(added, what="p99_ms"), must=10, aim=4),
-    Goal(name="memory after 20,000 requests, MB", value=_memory, must=90, aim=65),
-    Goal(name="growth to 100,000 requests, MB", value=_growth, must=3, aim=1),
-    Goal(name="concurrency 1, after a burst / before", value=_after_burst, must=1.2, aim=1.05),
-    Goal(
-        name="cache hit / call to Gigya",
-        value=_forms("product-cache", "product"),
-        must=0.5,
-        aim=0.3,
-    ),
-)
+def grown(data: Data, first: int, last: int) -> Figure | None:
+    """Return by how many MB memory grew between so many requests and so many."""
+    before, after = (
+        by_round(data, "memory", "megabytes", {"requests": number}) for number in (first, last)
+    )
+    return together(after, before, sub)

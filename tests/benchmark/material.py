@@ -53,6 +53,7 @@ class Material:
         self._put("caller.pem", leaf.key + leaf.certificate)
         self._put("secret", base64.b64encode(SECRET))
         self._put("scoped", SCOPED)
+        self._put("user-key.pem", RSAKey.generate_key(2048).as_pem(private=True))
         self._put("audit", base64.b64encode(bytes(range(100, 132))))
         key = RSAKey.generate_key(2048, {"kid": "benchmark", "use": "sig", "alg": "RS256"})
         self._put("jwks.json", json.dumps({"keys": [key.as_dict(private=False)]}).encode())

@@ -66,6 +66,18 @@ def on_disk(settings: dict[str, Any], _: Material) -> None:
     settings["audit"]["sinks"][0] |= {"durability": "disk", "disk_deadline": 5}
 
 
+def with_bearer(settings: dict[str, Any], material: Material) -> None:
+    """Sign a JWT for each call to Gigya: the way that is recommended, and the dearest."""
+    way = {"method": "bearer", "user_key": USER_KEY, "key_file": material["user-key.pem"]}
+    settings["sites"]["shop"]["authentication"] = {"current": way}
+
+
+def traced(settings: dict[str, Any], material: Material) -> None:
+    """Send spans to a collector, of as many requests as are traced by default."""
+    gigya = settings["sites"]["shop"]["simulator"]  # it answers anything, so also a collector's
+    settings["tracing"] = {"endpoint": gigya["url"], "ca_file": material["ca.pem"]}
+
+
 def over_mutual_tls(settings: dict[str, Any], material: Material) -> None:
     """Have callers prove themselves by certificates instead of tokens."""
     settings["listeners"]["api"]["tls"] = {

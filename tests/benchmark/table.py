@@ -8,12 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmark.material import Material
 from tests.benchmark.processes import ROOT, free_port, module
-from tests.benchmark.product import configuration, on_disk, over_mutual_tls, with_cache
+from tests.benchmark.product import (
+    configuration,
+    on_disk,
+    over_mutual_tls,
+    traced,
+    with_bearer,
+    with_cache,
+)
 
 FORMS: Final = ROOT / "tests" / "benchmark" / "forms"
 
@@ -78,11 +86,15 @@ def go(material: Material, port: int, upstream: int) -> Sequence[str]:
     binary = material["gateway"]
     cache = os.environ.get("GOCACHE", str(Path.home() / ".cache" / "go-build"))
     quiet = {"GOCACHE": cache, "GOPROXY": "off", "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
-    subprocess.run(  # noqa: S603  # Go
+    done = subprocess.run(  # noqa: S603  # Go
         [tool("go"), "build", "-o", binary, str(FORMS / "gateway.go")],
         env={**os.environ, **quiet},
-        check=True,
+        check=False,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise LeftOut(f"Go does not build it: {' / '.join(done.stderr.splitlines()[-3:])}")
     return ["env", "GOMAXPROCS=1", binary, str(material.directory), str(port), str(upstream)]
 
 
@@ -116,10 +128,9 @@ def envoy(material: Material, port: int, upstream: int) -> Sequence[str]:
 
 def needs(package: str, command: Command) -> Command:
     """Return ``command`` where a Python package is there; else it raises ``LeftOut``."""
-    from importlib.util import find_spec  # noqa: PLC0415
 
     def checked(material: Material, port: int, upstream: int) -> Sequence[str]:
-        if find_spec(package) is None:
+        if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
             raise LeftOut(f"{package} is not installed")
         return command(material, port, upstream)
 
@@ -140,7 +151,7 @@ ALL: Final[Mapping[str, Form]] = {
             label="bare ASGI pass-through, raw client",
             command=ours("passthrough"),
         ),
-        Form(name="go", label="Go, standard library, equal work", command=go),
+        Form(name="go", label="Go, standard library, the core of the work", command=go),
         Form(name="envoy", label="Envoy: JWT check, injector, no decryption", command=envoy),
         Form(name="nginx", label="nginx proxy_pass", command=nginx),
         Form(
@@ -152,6 +163,16 @@ ALL: Final[Mapping[str, Form]] = {
             name="product-disk",
             label="product, durability: disk",
             command=product("product-disk", on_disk),
+        ),
+        Form(
+            name="product-bearer",
+            label="product, bearer to Gigya",
+            command=product("product-bearer", with_bearer),
+        ),
+        Form(
+            name="product-traced",
+            label="product, tracing too",
+            command=needs("opentelemetry.sdk", product("product-traced", traced)),
         ),
         Form(
             name="product-mtls",

@@ -22,6 +22,7 @@ import structlog
 import uvicorn
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from prometheus_client import Counter, Histogram
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -157,7 +158,7 @@ def main() -> None:
         limits=httpx.Limits(max_connections=512, max_keepalive_connections=512),
         timeout=30,
     )
-    app.state.key = (given.directory / "issuer.pem").read_bytes()
+    app.state.key = load_pem_public_key((given.directory / "issuer.pem").read_bytes())
     app.state.scoped = base64.b64decode((given.directory / "scoped").read_bytes())
     app.state.url = f"https://localhost:{given.upstream}/socialize.getSessionInfo"
     uvicorn.run(
