@@ -27,6 +27,10 @@ NOTE: Final = (
     "metrics. Envoy does not open, nginx only relays."
 )
 
+MANY: Final = 0.2
+"""The share of disturbed rows from which on the machine was not ours."""
+LOUD: Final = "Others disturbed this run: no figure of it is to be published."
+
 
 def table(data: Data) -> str:
     """Return the whole report."""
@@ -35,7 +39,7 @@ def table(data: Data) -> str:
         _missed(data),
         _goals(data),
         _forms(data),
-        [NOTE],
+        [NOTE] if data["forms"] else [],
         _loads(data),
         _rates(data),
         _others(data),
@@ -63,11 +67,12 @@ def _quiet(data: Data) -> str:
     assert worst is not None
     disturbed = sum(noise(row) > DISTURBED for row in rows)
     again = sum(row["tries"] > 1 for row in rows)
-    return (
+    told = (
         f"{load}. What others took of core {SERVER} or {OTHERS} while a row was measured: median "
         f"{worst.median:.0%}, at most {worst.most:.0%}; of {len(rows)} rows {again} were measured "
         f"once more, and {disturbed} kept in which others took more than {DISTURBED:.0%}."
     )
+    return told if disturbed <= MANY * len(rows) else f"{told} **{LOUD}**"
 
 
 def _missed(data: Data) -> Iterator[str]:
@@ -135,7 +140,7 @@ def _loads(data: Data) -> Iterator[str]:
         "1,000/s": ("open_loop", {"rate": 1000}),
     }
     rows = []
-    for name in by_form(data):
+    for name in ALL:
         cells = [
             _median(figure(data, probe, "cpu_us", form=name, **where))
             for probe, where in shapes.values()

@@ -33,7 +33,7 @@ LONG: Final = Size(
 )
 SHORT: Final = Size(
     rounds=LEAST_ROUNDS,
-    seconds=0.7,
+    seconds=0.5,
     rates=MappingProxyType({200: 5.0, 1000: 3.0}),
     memory=(5_000, 10_000),
     megabytes=20,

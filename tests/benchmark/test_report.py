@@ -10,7 +10,7 @@ from tests.benchmark.__main__ import DATA, main, options
 from tests.benchmark.figures import LOST, added
 from tests.benchmark.goals import GOALS, missed
 from tests.benchmark.plot import plot
-from tests.benchmark.report import table
+from tests.benchmark.report import LOUD, table
 
 
 def data(**parts: Any) -> dict[str, Any]:
@@ -76,8 +76,9 @@ class TestDrawn:
         ]
         assert (
             "median 30%, at most 30%; of 9 rows 9 were measured once more, and 9 kept in which "
-            "others took more than 10%." in table(data(forms=rows))
+            f"others took more than 10%. **{LOUD}**" in table(data(forms=rows))
         )
+        assert LOUD not in table(data(forms=[{**row, "others_beside": 0.0} for row in rows]))
 
     def test_of_a_part_of_the_whole_is_what_there_is(self) -> None:
         """Without the product there is a report; only its ratios are not measured."""
