@@ -1,5 +1,6 @@
 """From raw rounds to figures: medians with their spread, ratios taken round by round."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,29 @@ class Figure:
         if not all_:
             return None
         return cls(median=statistics.median(all_), least=all_[0], most=all_[-1], rounds=len(all_))
+
+    @property
+    def told(self) -> str:
+        """The median as it is written."""
+        return number(self.median)
+
+    @property
+    def spread(self) -> str:
+        """The spread as it is written; nothing of a single round."""
+        return "" if self.rounds == 1 else f"{number(self.least)}-{number(self.most)}"
+
+
+def number(value: float) -> str:
+    """Return three digits of it or so."""
+    if math.isinf(value):
+        return "lost"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 20 else 2
+    return f"{value:,.{digits}f}"
+
+
+def told(found: Figure | None) -> str:
+    """Return the median as it is written, where there is one."""
+    return "" if found is None else found.told
 
 
 def by_round(data: Data, probe: str, what: str, where: Where) -> dict[int, float]:
@@ -87,7 +111,7 @@ def opened(data: Data, form: str, rate: int) -> list[Row]:
 
 
 def _lost(row: Row) -> bool:
-    return bool(row["failed"] or row["due"] > row["answered"])
+    return "failure" in row or bool(row["failed"] or row["due"] > row["answered"])
 
 
 def grown(data: Data, first: int, last: int) -> Figure | None:

@@ -1,6 +1,6 @@
 """Shapes of load: one at a time and many, a burst, fixed rates, two processes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -29,7 +29,9 @@ CONTROLLED: Final = ("product", "textbook")
 """The second is known to be slower after a burst: where it is not, the measure is broken."""
 
 
-def _started(stack: ExitStack, names: tuple[str, ...], material: Material, gigya: int) -> Any:
+def _started(
+    stack: ExitStack, names: tuple[str, ...], material: Material, gigya: int
+) -> dict[str, Started]:
     servers: dict[str, Started] = {}
     for name in names:
         try:
@@ -37,6 +39,15 @@ def _started(stack: ExitStack, names: tuple[str, ...], material: Material, gigya
         except (LeftOut, Failed) as why:
             say(f"LEFT OUT: {name}: {why}")
     return servers
+
+
+def _row(measure: Callable[[], dict[str, Any]], **about: Any) -> dict[str, Any]:
+    """Return what ``measure`` finds; where it fails, that and why. The rest goes on."""
+    try:
+        return {**about, **measure()}
+    except Failed as why:
+        say(f"FAILED: {why}")
+        return {**about, "failure": str(why)}
 
 
 def in_flight(material: Material, size: Size) -> Rows:
@@ -53,9 +64,11 @@ def in_flight(material: Material, size: Size) -> Rows:
                     measure = partial(
                         loaded, server, material, connections=connections, seconds=size.seconds
                     )
-                    row = size.patience.quietest(measure)
-                    say(f"round {number}: {name}, {connections} in flight: {row['cpu_us']:.0f} us")
-                    rows.append({"round": number, **row})
+                    about = {"round": number, "form": name, "in_flight": connections}
+                    row = _row(partial(size.patience.quietest, measure), **about)
+                    told = f"{row['cpu_us']:.0f} us" if "cpu_us" in row else "failed"
+                    say(f"round {number}: {name}, {connections} in flight: {told}")
+                    rows.append(row)
     return rows
 
 
@@ -68,21 +81,27 @@ def burst(material: Material, size: Size) -> Rows:
     rows: Rows = []
     for number in range(1, size.rounds + 1):
         for name in CONTROLLED:
-            with (
-                upstream(material) as gigya,
-                started(ALL[name], material, gigya) as server,
-            ):
-                alone = partial(loaded, server, material, connections=1, seconds=size.seconds)
-                loaded(server, material, connections=1, seconds=1)
-                before = size.patience.quietest(alone)
-                loaded(server, material, connections=BURST, seconds=2)
-                after = size.patience.quietest(alone)
+            try:
+                before, after = _burst(name, material, size)
+            except (LeftOut, Failed) as why:
+                say(f"FAILED: {name}: {why}")
+                rows.append({"round": number, "form": name, "failure": str(why)})
+                continue
             say(f"round {number}: {name}: {before['cpu_us']:.0f}, then {after['cpu_us']:.0f} us")
             rows += [
                 {"round": number, "when": "before", **before},
                 {"round": number, "when": "after", **after},
             ]
     return rows
+
+
+def _burst(name: str, material: Material, size: Size) -> tuple[dict[str, Any], dict[str, Any]]:
+    with upstream(material) as gigya, started(ALL[name], material, gigya) as server:
+        alone = partial(loaded, server, material, connections=1, seconds=size.seconds)
+        loaded(server, material, connections=1, seconds=1)
+        before = size.patience.quietest(alone)
+        loaded(server, material, connections=BURST, seconds=2)
+        return before, size.patience.quietest(alone)
 
 
 def open_loop(material: Material, size: Size) -> Rows:
@@ -96,9 +115,10 @@ def open_loop(material: Material, size: Size) -> Rows:
                 for name, server in servers.items():
                     if (name, rate) != COLLAPSED:
                         measure = partial(_opened, server, material, gigya, rate, seconds)
-                        row = size.patience.quietest(measure)
+                        about = {"round": number, "form": name, "rate": rate}
+                        row = _row(partial(size.patience.quietest, measure), **about)
                         say(f"round {number}: {name}, {_told(row)}")
-                        rows.append({"round": number, "form": name, **row})
+                        rows.append(row)
     return rows
 
 
@@ -121,6 +141,8 @@ def _opened(
 
 
 def _told(row: Mapping[str, Any]) -> str:
+    if "failure" in row:
+        return f"{row['rate']}/s: failed"
     lost = row["failed"] + row["unanswered"]
     p50 = "no p50" if row["p50_ms"] is None else f"p50 {row['p50_ms']:.2f} ms"
     share = f"others: {100 * noise(row):.0f} % of a core"

@@ -86,6 +86,11 @@ class TestDrawn:
         assert "| textbook / product | not measured |" in table(data(forms=rows))
         assert "| nginx proxy_pass | 40.0 |" in table(data(forms=rows))
 
+    def test_has_what_failed(self) -> None:
+        """A row that failed is no figure, and is told with its reason."""
+        row = {"round": 2, "form": "product", "in_flight": 512, "failure": "product: 500 503"}
+        assert "Failed: in_flight, round 2: product: 500 503." in table(data(in_flight=[row]))
+
 
 class TestFigures:
     def test_are_taken_round_by_round(self) -> None:
@@ -96,10 +101,10 @@ class TestFigures:
 
     @pytest.mark.parametrize(
         "lost",
-        [{"failed": 1, "answered": 9}, {"unanswered": 1, "answered": 9}],
-        ids=["failed", "unanswered"],
+        [{"failed": 1, "answered": 9}, {"unanswered": 1, "answered": 9}, {"failure": "crashed"}],
+        ids=["failed", "unanswered", "crashed"],
     )
-    def test_a_round_that_loses_requests_cannot_hold(self, lost: dict[str, int]) -> None:
+    def test_a_round_that_loses_requests_cannot_hold(self, lost: dict[str, Any]) -> None:
         """However fast the rest was: leaving the slowest out is no way to be fast."""
         run = data(open_loop=opened(**lost))
         found = added(run, "p99_ms")
