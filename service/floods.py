@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from typing import Final
 
@@ -101,6 +102,7 @@ class _Untold:
         )
 
 
+@lru_cache(maxsize=PEERS)  # asked for more than once with each request
 def peer_of(address: str | None) -> str:
     """Return what counts as one peer: an IPv4 address, or an IPv6 network of /64.
 

@@ -21,10 +21,14 @@ TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Presented:
-    """What came with a request: its Authorization headers, and the peer's certificate in DER."""
+    """What came with a request: its Authorization headers, and the peer's certificate in DER.
+
+    ``peer`` is what counts as one where it came from.
+    """
 
     authorization: tuple[bytes, ...] = field(default=(), repr=False)
     certificate: bytes | None = field(default=None, repr=False)
+    peer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +68,11 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Credentials:
-    """What was presented, read: at most one of each kind."""
+    """What was presented, read: at most one of each kind; and by whom, as ``Presented`` says."""
 
     bearer: Bearer | None = None
     certificate: bytes | None = field(default=None, repr=False)
+    peer: str = ""
 
 
 def read(presented: Presented) -> Credentials:
@@ -77,7 +82,7 @@ def read(presented: Presented) -> Credentials:
     bearer = _bearer(presented.authorization[0]) if presented.authorization else None
     if bearer is None and presented.certificate is None:
         raise Unauthenticated(Refusal.NO_CREDENTIAL)
-    return Credentials(bearer=bearer, certificate=presented.certificate)
+    return Credentials(bearer=bearer, certificate=presented.certificate, peer=presented.peer)
 
 
 def _bearer(header: bytes) -> Bearer:

@@ -61,11 +61,11 @@ class LocalRules:
 
 
 async def check_signature(
-    bearer: Bearer, token: Token, keys: KnownKeys, deadline: Deadline
+    bearer: Bearer, token: Token, keys: KnownKeys, deadline: Deadline, *, peer: str
 ) -> VerificationKey:
     """Verify a judged token; raises ``Unauthenticated`` or ``AuthenticationUnavailable``."""
     alg = token.header["alg"]
-    key = await keys.find(token.header["kid"], deadline)
+    key = await keys.find(token.header["kid"], deadline, peer)
     if not key.fits(alg):
         raise Unauthenticated(Refusal.KEY_UNFIT)
     if not key.verifies(bearer.reveal(), alg):
@@ -106,11 +106,15 @@ class Jwt:
             self._observe(self.name, Event.TOKEN_REMEMBERED, "")
             return proof
         token = self._local.issued(bearer)
-        return None if token is None else await self._verify(bearer, token, deadline)
+        if token is None:
+            return None
+        return await self._verify(bearer, token, deadline, peer=credentials.peer)
 
-    async def _verify(self, bearer: Bearer, token: Token, deadline: Deadline) -> Proof:
+    async def _verify(
+        self, bearer: Bearer, token: Token, deadline: Deadline, *, peer: str
+    ) -> Proof:
         owner = self._local.judge(token, self._clock.wall())
-        await check_signature(bearer, token, self._keys, deadline)
+        await check_signature(bearer, token, self._keys, deadline, peer=peer)
         proof = proof_of(self.name, owner, token)
         self._verified.put(
             (bearer.digest, self._keys.generation),

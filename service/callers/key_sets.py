@@ -11,7 +11,8 @@ from service.callers.flights import Flights, landed
 from service.callers.key_sources import Source
 from service.callers.keys import Keys, UnusableKeys, VerificationKey, parse_keys
 from service.callers.observed import Event, Observe, unobserved
-from service.callers.refusals import DETAILS, Refusal, Unavailable
+from service.callers.refusals import Refusal, Unavailable, unavailable
+from service.callers.waiting import Room
 from service.deadline import Clock, Deadline
 from service.errors import AuthenticationUnavailable, Unauthenticated
 from service.live import Live
@@ -44,8 +45,8 @@ class KnownKeys(Protocol):
     def generation(self) -> int | None:
         """Which keys these are; ``None`` while they prove nothing."""
 
-    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
-        """Return the key called ``kid``; raises a ``ServiceError`` where there is none."""
+    async def find(self, kid: str, deadline: Deadline, peer: str = "") -> VerificationKey:
+        """Return the key called ``kid`` of ``peer``'s token; raises a ``ServiceError``."""
 
 
 class FollowedKeys:
@@ -62,9 +63,12 @@ class FollowedKeys:
         is_faulty: Callable[[], bool],
         *,
         clock: Clock,
+        room: Room | None = None,
     ) -> None:
         self._live, self._look, self._is_faulty = live, look, is_faulty
         self._clock = clock
+        self._room = room or Room()
+        self._flights: Flights[None, None] = Flights()
         self._not_before = -math.inf
 
     @property
@@ -72,22 +76,45 @@ class FollowedKeys:
         """Which keys these are."""
         return self._live.generation
 
-    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
-        """Return the key called ``kid``.
+    async def find(self, kid: str, deadline: Deadline, peer: str = "") -> VerificationKey:
+        """Return the key called ``kid``, having the file looked at if it is unknown.
 
         Raises ``Unauthenticated`` if the file has none, ``AuthenticationUnavailable`` if that
-        cannot be known because the file is faulty.
+        cannot be known: the file is faulty, or takes longer to read than ``deadline``.
         """
-        del deadline  # a file is near
-        now = self._clock.monotonic()
-        if kid not in self._live.value and now >= self._not_before:
-            self._not_before = now + DEFAULT_TERMS.cool_down
-            await self._look()
+        if kid not in self._live.value and self._may_look:
+            with self._room.take(peer, Unavailable.KEYS_OVERLOADED):
+                await self._await_look(deadline)
         if (key := self._live.value.get(kid)) is not None:
             return key
         if self._is_faulty():
-            raise unavailable(max(self._not_before - self._clock.monotonic(), 1.0))
+            raise self._unavailable()
         raise Unauthenticated(Refusal.KEY_UNKNOWN)
+
+    @property
+    def _may_look(self) -> bool:
+        is_looking = self._flights.under_way(None) is not None
+        return is_looking or self._clock.monotonic() >= self._not_before
+
+    async def _await_look(self, deadline: Deadline) -> None:
+        if self._flights.under_way(None) is None:
+            self._not_before = self._clock.monotonic() + DEFAULT_TERMS.cool_down
+        try:
+            # a look lasts as long as the volume hangs, if that is less than its patience
+            await landed(self._flights.start(None, self._begin), deadline)
+        except TimeoutError:
+            is_late = True
+        else:
+            is_late = False
+        if is_late:
+            raise self._unavailable()
+
+    async def _begin(self) -> None:
+        await self._look()
+
+    def _unavailable(self) -> AuthenticationUnavailable:
+        wait = max(self._not_before - self._clock.monotonic(), 1.0)
+        return unavailable(Unavailable.KEYS_UNAVAILABLE, wait)
 
 
 class KeySet:
@@ -101,8 +128,10 @@ class KeySet:
         clock: Clock,
         terms: Terms = DEFAULT_TERMS,
         observe: Observe = unobserved,
+        room: Room | None = None,
     ) -> None:
         self._source, self._name, self._clock = source, name, clock
+        self._room = room or Room()
         self._terms, self._observe = terms, observe
         self._live: Live[Keys] = Live(NO_KEYS)
         self._flights: Flights[None, None] = Flights()
@@ -120,7 +149,7 @@ class KeySet:
         """Seconds since the keys were fetched, ``None`` if they never were."""
         return None if self._fetched_at is None else self._clock.monotonic() - self._fetched_at
 
-    async def find(self, kid: str, deadline: Deadline) -> VerificationKey:
+    async def find(self, kid: str, deadline: Deadline, peer: str = "") -> VerificationKey:
         """Return the key called ``kid``, fetching the set if it is unknown.
 
         Raises ``Unauthenticated`` if there is no such key, ``AuthenticationUnavailable`` if that
@@ -128,8 +157,9 @@ class KeySet:
         """
         if self._is_good and self._is_due:
             self._begin()
-        if not self._is_good or kid not in self._live.value:
-            await self._ask(deadline)
+        if (not self._is_good or kid not in self._live.value) and self._may_ask:
+            with self._room.take(peer, Unavailable.KEYS_OVERLOADED):
+                await self._ask(deadline)
         if not self._is_good:
             raise self._unavailable()
         if (key := self._live.value.get(kid)) is not None:
@@ -139,7 +169,8 @@ class KeySet:
     async def warm(self, deadline: Deadline) -> bool:
         """Fetch the keys if there are none; whether there are some by ``deadline``."""
         try:
-            await self._ask(deadline)
+            if self._may_ask:
+                await self._ask(deadline)
         except AuthenticationUnavailable:
             return False
         return self._is_good
@@ -166,16 +197,16 @@ class KeySet:
             pause = max(pause, self._not_before - now)
         return max(pause, 0.0)
 
+    @property
+    def _may_ask(self) -> bool:
+        is_asking = self._flights.under_way(None) is not None
+        return is_asking or self._clock.monotonic() >= self._not_before
+
     async def _ask(self, deadline: Deadline) -> None:
-        flight = self._flights.under_way(None)
-        if flight is None:
-            now = self._clock.monotonic()
-            if now < self._not_before:
-                return
-            self._not_before = now + self._terms.cool_down
-            flight = self._begin()
+        if self._flights.under_way(None) is None:
+            self._not_before = self._clock.monotonic() + self._terms.cool_down
         try:
-            await landed(flight, deadline)
+            await landed(self._begin(), deadline)
         except TimeoutError:
             is_late = True
         else:
@@ -216,10 +247,5 @@ class KeySet:
         self._observe(self._name, Event.KEYS_REPLACED, "")
 
     def _unavailable(self) -> AuthenticationUnavailable:
-        return unavailable(max(self._not_before - self._clock.monotonic(), 1.0))
-
-
-def unavailable(wait: float) -> AuthenticationUnavailable:
-    """Return the refusal to judge without keys, to be asked again in ``wait`` seconds."""
-    reason = Unavailable.KEYS_UNAVAILABLE
-    return AuthenticationUnavailable(DETAILS[reason], reason=reason, retry_after=wait)
+        wait = max(self._not_before - self._clock.monotonic(), 1.0)
+        return unavailable(Unavailable.KEYS_UNAVAILABLE, wait)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from service.errors import AuthenticationUnavailable
+
 
 class Refusal(StrEnum):
     """The true reason of a 401; outwardly all of them look the same."""
@@ -97,6 +99,7 @@ class Unavailable(StrEnum):
     """The true reason of a 503 ``authentication-unavailable``."""
 
     KEYS_UNAVAILABLE = "keys-unavailable"
+    KEYS_OVERLOADED = "keys-overloaded"
     REVIEW_UNAVAILABLE = "review-unavailable"
     REVIEW_FORBIDDEN = "review-forbidden"
     REVIEW_INVALID = "review-invalid"
@@ -106,6 +109,7 @@ class Unavailable(StrEnum):
 
 DETAILS: Final[Mapping[Unavailable, str]] = {
     Unavailable.KEYS_UNAVAILABLE: "The issuer's keys cannot be had at the moment.",
+    Unavailable.KEYS_OVERLOADED: "Too many credentials wait for the issuer's keys at the moment.",
     Unavailable.REVIEW_UNAVAILABLE: "The API server that reviews tokens did not answer.",
     Unavailable.REVIEW_FORBIDDEN: "The API server does not let this service review tokens.",
     Unavailable.REVIEW_INVALID: "The API server's review could not be understood.",
@@ -113,3 +117,8 @@ DETAILS: Final[Mapping[Unavailable, str]] = {
     Unavailable.OWN_TOKEN_UNREADABLE: "This service cannot read its own token for the API server.",
 }
 """What the caller is told."""
+
+
+def unavailable(reason: Unavailable, wait: float = 1.0) -> AuthenticationUnavailable:
+    """Return the refusal to judge at the moment, to be asked again in ``wait`` seconds."""
+    return AuthenticationUnavailable(DETAILS[reason], reason=reason, retry_after=wait)

@@ -1,6 +1,7 @@
 """From what a request presents to the caller it comes from, or one refusal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from service.callers.credentials import Credentials, Presented, Proof, read
@@ -47,8 +48,7 @@ async def identify(
 
 
 def _each(credentials: Credentials) -> list[Credentials]:
-    bearer, certificate = credentials.bearer, credentials.certificate
-    return [Credentials(bearer=bearer), Credentials(certificate=certificate)]
+    return [replace(credentials, certificate=None), replace(credentials, bearer=None)]
 
 
 async def _prove(methods: Sequence[Method], credentials: Credentials, deadline: Deadline) -> Proof:

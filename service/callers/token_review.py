@@ -13,14 +13,14 @@ from service.callers.jwt import LocalRules, check_signature, proof_of
 from service.callers.key_sets import KnownKeys
 from service.callers.memory import Memory
 from service.callers.observed import Event, Observe, unobserved
-from service.callers.refusals import DETAILS, Refusal, Unavailable
+from service.callers.refusals import Refusal, Unavailable, unavailable
 from service.callers.reviews import Doubt, doubt, question
 from service.callers.tokens import Token
+from service.callers.waiting import Room
 from service.deadline import Clock, Deadline
-from service.errors import AuthenticationUnavailable, Unauthenticated
+from service.errors import Unauthenticated
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
-MOST_AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,10 @@ class TokenReview:
         clock: Clock,
         keys: KnownKeys | None = None,
         observe: Observe = unobserved,
+        room: Room | None = None,
     ) -> None:
         self.name = name
+        self._room = room or Room()
         self._local, self._reviewer, self._keys = local, reviewer, keys
         self._fetch, self._own_token = fetch, own_token
         self._clock, self._observe = clock, observe
@@ -73,11 +75,12 @@ class TokenReview:
         answer: Answer | None = None if bearer is None else self._remembered(bearer)
         if bearer is not None and answer is None:
             token = self._local.issued(bearer)
-            answer = None if token is None else await self._judge(bearer, token, deadline)
+            if token is not None:
+                answer = await self._judge(bearer, token, deadline, peer=credentials.peer)
         if isinstance(answer, Refusal):
             raise Unauthenticated(answer)
         if isinstance(answer, Unavailable):
-            raise AuthenticationUnavailable(DETAILS[answer], reason=answer, retry_after=1.0)
+            raise unavailable(answer)
         return answer
 
     def _remembered(self, bearer: Bearer) -> Proof | Refusal | None:
@@ -86,19 +89,20 @@ class TokenReview:
             self._observe(self.name, Event.REVIEW_REMEMBERED, "")
         return answer
 
-    async def _judge(self, bearer: Bearer, token: Token, deadline: Deadline) -> Answer:
+    async def _judge(
+        self, bearer: Bearer, token: Token, deadline: Deadline, *, peer: str
+    ) -> Answer:
         owner = self._local.judge(token, self._clock.wall())
         if self._keys is not None:
-            await check_signature(bearer, token, self._keys, deadline)
-        flight = self._flights.under_way(bearer.digest)
-        if flight is None and len(self._flights) >= MOST_AT_ONCE:
-            return Unavailable.REVIEW_OVERLOADED
-        if flight is None:
-            flight = self._flights.start(bearer.digest, lambda: self._review(bearer, token, owner))
-        try:
-            return await landed(flight, deadline)
-        except TimeoutError:
-            return Unavailable.REVIEW_UNAVAILABLE
+            await check_signature(bearer, token, self._keys, deadline, peer=peer)
+        seat = self._room.take(peer, Unavailable.REVIEW_OVERLOADED)
+        if (flight := self._flights.under_way(bearer.digest)) is not None:
+            with seat:
+                return await _answer(flight, deadline)
+        flight = self._flights.start(bearer.digest, lambda: self._review(bearer, token, owner))
+        # whoever asks may leave before the answer, and the question goes on
+        flight.add_done_callback(seat.leave)
+        return await _answer(flight, deadline)
 
     async def _review(self, bearer: Bearer, token: Token, owner: Owner) -> Answer:
         until = self._clock.monotonic() + self._reviewer.cache
@@ -138,3 +142,10 @@ class TokenReview:
             question(bearer.reveal(), self._reviewer.audience),
             Deadline.after(self._reviewer.timeout, self._clock),
         )
+
+
+async def _answer(flight: asyncio.Task[Answer], deadline: Deadline) -> Answer:
+    try:
+        return await landed(flight, deadline)
+    except TimeoutError:
+        return Unavailable.REVIEW_UNAVAILABLE

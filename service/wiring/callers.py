@@ -17,6 +17,7 @@ from service.callers.observed import Observe
 from service.callers.static import Row, Static
 from service.callers.table import Method
 from service.callers.token_review import Reviewer, TokenReview
+from service.callers.waiting import SEATS, Room
 from service.deadline import Deadline
 from service.outbound import Outbound, OutboundError
 from service.settings import authentication as rows
@@ -38,9 +39,11 @@ class Wired:
 
     ``watched`` are the CA files by which they know whom they ask, and key sets in files;
     ``changed`` hears of them.
-    ``verifiers``, by issuer, are no methods of their own: a ``token_review`` goes by them first.
+    ``room`` is where their requests wait. ``verifiers``, by issuer, are no methods of their own: a
+    ``token_review`` goes by them first.
     """
 
+    room: Room
     methods: list[Method] = field(default_factory=list)
     key_sets: dict[str, KeySet] = field(default_factory=dict)
     closers: list[Closer] = field(default_factory=list)
@@ -57,11 +60,20 @@ def wire_callers(
     changed: Callable[[Change], None] = ignore,
 ) -> Wired:
     """Return every way for callers to prove themselves; raises ``FileFault`` for a CA file."""
-    wired = Wired(verifiers=_verifiers(settings.authentication), changed=changed)
+    wired = Wired(
+        room=Room(_seats(settings)),
+        verifiers=_verifiers(settings.authentication),
+        changed=changed,
+    )
     for row in settings.authentication:
         if row not in wired.verifiers.values():
             wired.methods.append(_MAKERS[type(row)](row, wired, world, observe))
     return wired
+
+
+def _seats(settings: Settings) -> int:
+    """Return how many requests may wait: the rest of what is worked on at once is for releases."""
+    return max(1, min(SEATS, settings.listeners.api.max_in_flight // 4))
 
 
 def _verifiers(ways: Sequence[rows.Authentication]) -> Mapping[str, rows.Jwt]:
@@ -116,6 +128,7 @@ def _keys(row: rows.Jwt, wired: Wired, world: World, observe: Observe) -> KnownK
         clock=world.clock,
         terms=Terms(refresh=row.keys_refresh, max_staleness=row.keys_max_staleness),
         observe=observe,
+        room=wired.room,
     )
     wired.key_sets[row.name] = keys
     return keys
@@ -134,7 +147,13 @@ def _followed(name: str, file: str, wired: Wired, world: World) -> FollowedKeys:
     )
     watched = Watched.open(source, wired.changed)
     wired.watched.append(watched)
-    return FollowedKeys(watched.live, watched.check, lambda: watched.is_faulty, clock=world.clock)
+    return FollowedKeys(
+        watched.live,
+        watched.check,
+        lambda: watched.is_faulty,
+        clock=world.clock,
+        room=wired.room,
+    )
 
 
 def _key_source(row: rows.Jwt, wired: Wired, world: World) -> Source:
@@ -169,6 +188,7 @@ def _token_review(
         clock=world.clock,
         keys=_keys(verifier, wired, world, observe) if verifier else None,
         observe=observe,
+        room=wired.room,
     )
 
 
@@ -200,7 +220,8 @@ def _read(file: str, world: World) -> bytes:
 def _fetch(row: rows.Jwt | rows.TokenReview, wired: Wired, world: World) -> Fetch:
     trusts = trust(row.name, row.ca_file, world=world, changed=wired.changed)
     wired.watched += trusts
-    peer = Peer(trust=trusts[0].live if trusts else None, connections=16)
+    # one for each that may wait, so that a question has never to wait for another's answer
+    peer = Peer(trust=trusts[0].live if trusts else None, connections=SEATS)
     outbound = Outbound(world.dial(peer), cap=LARGEST_ANSWER)
     wired.closers.append(outbound.aclose)
 

@@ -12,7 +12,7 @@ from service.callers.credentials import Presented
 from service.callers.table import Method, identify
 from service.deadline import Deadline
 from service.errors import AuthenticationUnavailable, RateLimited, Unauthenticated
-from service.floods import Floods
+from service.floods import Floods, peer_of
 from service.limits import Bucket, Rate
 from service.live import Live
 from service.metrics import NOBODY
@@ -111,4 +111,8 @@ class Threshold:
 
 def _presented(scope: Scope) -> Presented:
     given = tuple(value for name, value in scope["headers"] if name == b"authorization")
-    return Presented(authorization=given, certificate=scope.get(PEER_CERTIFICATE))
+    return Presented(
+        authorization=given,
+        certificate=scope.get(PEER_CERTIFICATE),
+        peer=peer_of(scope[ENTRY].peer),
+    )

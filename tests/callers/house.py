@@ -233,6 +233,6 @@ def oidc_rules() -> LocalRules:
     )
 
 
-def bearer(text: str) -> Presented:
+def bearer(text: str, *, peer: str = "") -> Presented:
     """Present a bearer token."""
-    return Presented(authorization=(b"Bearer " + text.encode(),))
+    return Presented(authorization=(b"Bearer " + text.encode(),), peer=peer)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +11,26 @@ import httpx
 import pytest
 
 from service.app import Application
+from service.callers.credentials import Presented
+from service.callers.fetching import Answer
 from service.callers.refusals import Refusal, Unavailable
+from service.callers.waiting import SEATS
+from service.deadline import Deadline
 from tests.callers import issuer
+from tests.callers.certificates import certificate, uri
 from tests.callers.composed import JWT, composed, present
-from tests.callers.house import CLUSTER, DIRECTORY, REPLIES, Net, account_claims, bearer, ok
-from tests.callers.issuer import jwk, key_set, token
+from tests.callers.house import (
+    CLUSTER,
+    DIRECTORY,
+    REPLIES,
+    REVIEWED,
+    STATIC_TOKEN,
+    Net,
+    account_claims,
+    bearer,
+    ok,
+)
+from tests.callers.issuer import jwk, key_set, part, token
 from tests.house import House, grant
 from tests.virtual_time import EPOCH
 
@@ -175,3 +190,90 @@ class TestMadeUpKeys:
                 house.time.now += 10
 
         assert [401, 200] == statuses if is_stormy else [200, 200] == statuses
+
+
+class Hanging(Net):
+    """A net on which nothing answers while it hangs, or nothing about a token that is forged."""
+
+    def __init__(self) -> None:
+        super().__init__(REPLIES)
+        self.hangs = self.hangs_for_forged = False
+        self.goes_on = asyncio.Event()
+
+    async def fetch(
+        self, url: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+    ) -> Answer:
+        """Answer, at once or when it goes on."""
+        if self.hangs or (self.hangs_for_forged and body is not None and FORGED in body):
+            await self.goes_on.wait()
+        return await super().fetch(url, headers, body, deadline)
+
+
+FORGED: Final = b".QUFBQQ"
+"""The signature of whoever has no key."""
+ATTACKER: Final = "198.51.100.1"
+
+
+def forged(iss: str) -> Presented:
+    """Present a token that says all the right things, and that nobody signed."""
+    header = {"alg": "ES256", "kid": f"made-up-{next(NUMBERS)}"}
+    claims = account_claims(iss, jti=next(NUMBERS))
+    return bearer(f"{part(header)}.{part(claims)}{FORGED.decode()}")
+
+
+def good() -> dict[str, Presented]:
+    """Present what is good and can be judged without asking anybody, each way once."""
+    return {
+        "static": bearer(STATIC_TOKEN),
+        "known key": bearer(fresh()),
+        "certificate": Presented(certificate=certificate(uri(SYNC_WORKER))),
+    }
+
+
+SYNC_WORKER: Final = "spiffe://prod.example/ns/crm/sa/sync-worker"
+
+
+class TestHanging:
+    @pytest.mark.parametrize("is_one", [False, True], ids=["different tokens", "one token"])
+    async def test_starves_no_release(self, tmp_path: Path, *, is_one: bool) -> None:
+        """While issuer and API server hang, one peer's forged tokens take no release's place."""
+        net = Hanging()
+        house = composed(tmp_path, net=net)
+        async with house.open() as visitor:
+            api = visitor.application
+            warm = await present(api, bearer(fresh()))
+            house.time.now += 11
+            net.hangs = True
+            shown = [forged(iss) for iss in (CLUSTER, REVIEWED) for _ in range(150)]
+            shown = shown[:1] * 150 + shown[-1:] * 150 if is_one else shown
+            flood = [asyncio.create_task(present(api, bad, peer=ATTACKER)) for bad in shown]
+            await asyncio.sleep(0)
+            found = {way: (await present(api, each)).status_code for way, each in good().items()}
+            waiting = sum(not task.done() for task in flood)
+            net.goes_on.set()
+            answers = await asyncio.gather(*flood)
+
+        assert 200 == warm.status_code
+        assert dict.fromkeys(good(), 200) == found
+        assert SEATS // 2 == waiting
+        assert 300 - waiting == sum(answer.status_code == 503 for answer in answers)
+        assert {Unavailable.KEYS_OVERLOADED, Unavailable.REVIEW_OVERLOADED} <= reasons(house)
+
+    async def test_keeps_a_place_for_other_peers(self, tmp_path: Path) -> None:
+        """While the API server is slow over one peer's forged tokens, it is asked for others."""
+        net = Hanging()
+        house = composed(tmp_path, net=net)
+        async with house.open() as visitor:
+            api = visitor.application
+            net.hangs_for_forged = True
+            flood = [
+                asyncio.create_task(present(api, forged(REVIEWED), peer=ATTACKER))
+                for _ in range(200)
+            ]
+            await asyncio.sleep(0)
+            reviewed = bearer(token(account_claims(REVIEWED)))
+            found = [(await present(api, reviewed)).status_code]
+            net.goes_on.set()
+            await asyncio.gather(*flood)
+
+        assert [200] == found

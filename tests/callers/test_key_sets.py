@@ -11,6 +11,7 @@ import pytest
 from service.callers.fetching import FetchFailed
 from service.callers.key_sets import KeySet, Terms
 from service.callers.refusals import Refusal, Unavailable
+from service.callers.waiting import SEATS
 from service.deadline import Clock, Deadline
 from service.errors import AuthenticationUnavailable, ServiceError, Unauthenticated
 from tests.callers.issuer import P256, P384, jwk, key_set
@@ -87,8 +88,22 @@ class TestKeySet:
         issuer = Issuer()
         keys, clock = keys_of(issuer)
 
-        assert ["one"] * 100 == await asyncio.gather(*(outcome(keys, clock) for _ in range(100)))
+        assert ["one"] * 30 == await asyncio.gather(*(outcome(keys, clock) for _ in range(30)))
         assert [0.0] == issuer.fetches
+
+    async def test_so_many_wait(self) -> None:
+        """One peer has half of the seats at a fetch that hangs; the rest is told at once."""
+        issuer = Issuer()
+        issuer.gate.clear()
+        keys, clock = keys_of(issuer)
+        waiting = [asyncio.create_task(outcome(keys, clock)) for _ in range(SEATS)]
+        await asyncio.sleep(1)
+        told = [task.result() for task in waiting if task.done()]
+        issuer.gate.set()
+        outcomes = await asyncio.gather(*waiting)
+
+        assert [Unavailable.KEYS_OVERLOADED] * (SEATS // 2) == told
+        assert ["one"] * (SEATS // 2) == outcomes[: SEATS // 2]
 
     async def test_refreshes_in_the_background(self) -> None:
         """Keys are fetched again every ``refresh`` seconds, whether anybody asks or not."""
@@ -185,7 +200,7 @@ class TestKeySet:
         for second in range(100):
             await asyncio.sleep(1)
             outcomes += await asyncio.gather(
-                *(outcome(keys, clock, f"{second}-{number}") for number in range(50)),
+                *(outcome(keys, clock, f"{second}-{number}") for number in range(30)),
             )
             assert "one" == await outcome(keys, clock)
 
