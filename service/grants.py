@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.model import GRANTABLE, CallerName, Field, ProviderName, SiteName
-from service.subject_patterns import overlap
+from service.subject_patterns import SLASH, overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRule:
-    """Which identities are a caller: one authentication, and a subject or (``*``) a pattern."""
+    """Which identities are a caller: one authentication, and a subject or (``*``) a pattern.
+
+    No ``*`` crosses the ``separator``, which is one for all rules of an authentication.
+    """
 
     via: str
     subject: str
     is_pattern: bool = False
+    separator: str = SLASH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,9 @@ def _identity_faults(rows: Sequence[CallerRules]) -> Iterator[tuple[str, str]]:
 def _collide(one: IdentityRule, other: IdentityRule) -> bool:
     if one.via != other.via or one.is_pattern is not other.is_pattern:
         return False
-    return overlap(one.subject, other.subject) if one.is_pattern else one.subject == other.subject
+    if not one.is_pattern:
+        return one.subject == other.subject
+    return overlap(one.subject, other.subject, one.separator)
 
 
 def _grant_faults(rows: Sequence[CallerRules]) -> Iterator[tuple[str, str]]:

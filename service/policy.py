@@ -86,7 +86,8 @@ class Policy:
 
     def _add(self, rule: IdentityRule, caller: CallerName) -> None:
         if rule.is_pattern:
-            self._patterns[rule.via].append((compile_pattern(rule.subject), caller))
+            compiled = compile_pattern(rule.subject, rule.separator)
+            self._patterns[rule.via].append((compiled, caller))
         else:
             self._exact[Identity(via=rule.via, subject=rule.subject)] = caller
 

@@ -7,6 +7,7 @@ from service.grants import CallerRules, Grant, IdentityRule
 from service.limits import CallerLimits, DistinctUsers
 from service.model import CallerName, Field, ProviderName, SiteName
 from service.policy import Policy
+from service.settings.authentication import separator_of
 from service.settings.callers import Caller, IdentityRow
 from service.settings.callers import CallerLimits as LimitsRow
 from service.settings.callers import Grant as GrantRow
@@ -32,7 +33,8 @@ def _catalogue(site: Site) -> Catalogue:
 def policy_of(settings: Settings) -> Policy:
     """Return the compiled rules of ``callers``; raises ``PolicyFault``."""
     catalogues = catalogues_of(settings)
-    return Policy(_rules(caller, catalogues) for caller in settings.callers)
+    separators = {way.name: separator_of(way) for way in settings.authentication}
+    return Policy(_rules(caller, catalogues, separators) for caller in settings.callers)
 
 
 def providers_of(settings: Settings) -> frozenset[ProviderName]:
@@ -55,20 +57,25 @@ def limits_of(settings: Settings) -> Mapping[CallerName, CallerLimits]:
     return {CallerName(caller.name): _limits(caller.limits, share) for caller in settings.callers}
 
 
-def _rules(caller: Caller, catalogues: Catalogues) -> CallerRules:
+def _rules(caller: Caller, catalogues: Catalogues, separators: Mapping[str, str]) -> CallerRules:
     return CallerRules(
         name=CallerName(caller.name),
-        identities=tuple(map(_identity, caller.identities)),
+        identities=tuple(_identity(row, separators) for row in caller.identities),
         grants=tuple(_grant(row, catalogues) for row in caller.grants),
         candidate_grants=tuple(_grant(row, catalogues) for row in caller.candidate_grants),
         is_blocked=_limits(caller.limits).is_blocked,
     )
 
 
-def _identity(row: IdentityRow) -> IdentityRule:
+def _identity(row: IdentityRow, separators: Mapping[str, str]) -> IdentityRule:
     if row.subject is not None:
         return IdentityRule(via=row.via, subject=row.subject)
-    return IdentityRule(via=row.via, subject=row.subject_pattern or "", is_pattern=True)
+    return IdentityRule(
+        via=row.via,
+        subject=row.subject_pattern or "",
+        is_pattern=True,
+        separator=separators[row.via],
+    )
 
 
 def _grant(row: GrantRow, catalogues: Catalogues) -> Grant:

@@ -1,26 +1,29 @@
-"""Patterns of subjects: anchored at both ends, and ``*`` never crosses ``/``."""
+"""Patterns of subjects: anchored at both ends, and ``*`` never crosses a separator."""
 
 import re
 from typing import Final
 
 WILDCARD: Final = "*"
+SLASH: Final = "/"
+"""What stands between the parts of most subjects."""
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, separator: str = SLASH) -> re.Pattern[str]:
     """Return the expression to ``fullmatch`` a subject with.
 
     Each ``*`` takes the shortest run that lets the next literal match and gives nothing back, so
     that a hostile subject cannot make matching slow.
     """
     first, *rest = pattern.split(WILDCARD)
-    middle = "".join(f"(?>[^/]*?{re.escape(literal)})" for literal in rest[:-1])
-    last = f"[^/]*{re.escape(rest[-1])}" if rest else ""
+    within = f"[^{re.escape(separator)}]*"
+    middle = "".join(f"(?>{within}?{re.escape(literal)})" for literal in rest[:-1])
+    last = f"{within}{re.escape(rest[-1])}" if rest else ""
     return re.compile(re.escape(first) + middle + last)
 
 
-def overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str, separator: str = SLASH) -> bool:
     """Whether some subject matches both patterns; segments meet pairwise or not at all."""
-    pairs = one.split("/"), other.split("/")
+    pairs = one.split(separator), other.split(separator)
     return len(pairs[0]) == len(pairs[1]) and all(map(_segments_meet, *pairs))
 
 

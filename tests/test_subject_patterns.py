@@ -58,6 +58,12 @@ class TestCompilePattern:
         assert compile_pattern(odd).fullmatch(odd)
         assert re.escape(odd) == compile_pattern(odd).pattern
 
+    def test_stays_between_dots(self) -> None:
+        """Where names are parted by dots, no star crosses one, and a slash is a letter."""
+        pattern = compile_pattern("*.crm.example", ".")
+        subjects = ("sync.crm.example", "a.sync.crm.example", ".crm.example", "a/b.crm.example")
+        assert [True, False, True, True] == [bool(pattern.fullmatch(each)) for each in subjects]
+
 
 class TestOverlap:
     @pytest.mark.parametrize(
@@ -78,6 +84,11 @@ class TestOverlap:
     def test_knows_whether_patterns_meet(self, *, one: str, other: str, expected: bool) -> None:
         """Two patterns meet if some subject matches both; the order does not matter."""
         assert expected is overlap(one, other) is overlap(other, one)
+
+    def test_goes_by_what_parts_them(self) -> None:
+        """Segments are those between separators."""
+        assert not overlap("*.example", "a.b.example", ".")
+        assert overlap("*.example", "a.b.example")
 
     @given(one=PATTERNS, other=PATTERNS, subject=SUBJECTS)
     def test_misses_no_subject(self, one: str, other: str, subject: str) -> None:

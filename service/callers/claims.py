@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service.callers.refusals import Refusal
+from service.subjects import NAMESPACE, OBJECT_NAME, is_claimed
 
 LAST_MOMENT: Final = 253_402_300_799
 """The end of the year 9999 in UNIX seconds: what a datetime can say."""
-
-SUBJECT: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?")
-"""Printable ASCII, as SPIFFE IDs and client ids are; nothing that looks like another."""
 
 Claims = Mapping[str, Any]
 
@@ -117,18 +115,11 @@ def owner_by(claim: str) -> ReadOwner:
 
     def read(claims: Claims) -> Owner | Refusal:
         subject = claims.get(claim)
-        if not isinstance(subject, str) or SUBJECT.fullmatch(subject) is None:
+        if not isinstance(subject, str) or not is_claimed(subject):
             return Refusal.SUBJECT_MALFORMED
         return Owner(subject=subject)
 
     return read
-
-
-NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-"""A DNS label (RFC 1123), as Kubernetes wants it."""
-
-OBJECT_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
-"""A DNS subdomain, as Kubernetes wants it of service accounts and pods."""
 
 
 def service_account(claims: Claims) -> Owner | Refusal:

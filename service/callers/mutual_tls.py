@@ -1,6 +1,5 @@
 """Callers that prove themselves with a client certificate, which the handshake has verified."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,17 +15,7 @@ from service.callers.refusals import Refusal
 from service.deadline import Clock, Deadline
 from service.errors import Unauthenticated
 from service.model import Identity
-
-LONGEST_SPIFFE_ID: Final = 2048
-SPIFFE_ID: Final = re.compile(
-    r"spiffe://(?P<trust_domain>[a-z0-9._-]{1,255})(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._-]+)+", re.ASCII
-)
-"""SPIFFE-ID, section 2: no port, query, fragment, empty or dot segments; a workload has a path."""
-
-HOST_NAME: Final = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*",
-    re.ASCII,
-)
+from service.subjects import SPIFFE_ID, is_host_name, is_spiffe_id
 
 
 class Kind(StrEnum):
@@ -106,11 +95,11 @@ def holder_of(der: bytes, kind: Kind, trust_domain: str | None = None) -> Holder
 def _holder(
     certificate: x509.Certificate, name: str, kind: Kind, trust_domain: str | None
 ) -> Holder | Refusal | None:
-    if kind is Kind.DNS and HOST_NAME.fullmatch(name) is None:
+    if kind is Kind.DNS and not is_host_name(name):
         return Refusal.CERTIFICATE_NAME_REFUSED
     if kind is Kind.SPIFFE:
         found = SPIFFE_ID.fullmatch(name)
-        if found is None or len(name) > LONGEST_SPIFFE_ID:
+        if found is None or not is_spiffe_id(name):
             return Refusal.CERTIFICATE_NAME_REFUSED
         if trust_domain not in {None, found["trust_domain"]}:
             return None

@@ -21,6 +21,7 @@ from service.settings.shapes import (
     one_of,
     tag_of,
 )
+from service.subject_patterns import SLASH
 
 Algorithm = Literal[
     "RS256",
@@ -169,3 +170,8 @@ Authentication = Annotated[
     | Annotated[MutualTls, Tag("=mutual_tls")],
     Discriminator(tag_of("method")),
 ]
+
+
+def separator_of(way: Authentication | None) -> str:
+    """Return what no ``*`` crosses in patterns of the way's subjects."""
+    return "." if isinstance(way, MutualTls) and way.identity == "dns" else SLASH

@@ -23,7 +23,7 @@ class IdentityRow(Section):
     subject: Line | None = None
     """The subject, exactly."""
     subject_pattern: Line | None = None
-    """The subject with `*` for any characters but `/`; the whole subject must match."""
+    """The subject with `*` for any characters but `/` (`.` in DNS names); all of it must match."""
 
 
 class DistinctUsers(Section):

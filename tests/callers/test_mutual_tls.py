@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.callers.credentials import Credentials
-from service.callers.mutual_tls import SPIFFE_ID, Holder, Kind, MutualTls, holder_of
+from service.callers.mutual_tls import Holder, Kind, MutualTls, holder_of
 from service.callers.refusals import Refusal
 from service.deadline import Deadline
 from service.errors import Unauthenticated
@@ -109,42 +109,6 @@ class TestHolderOf:
     def test_any_octets(self, der: bytes) -> None:
         """Octets that are no certificate are refused, never an error."""
         assert Refusal.CERTIFICATE_MALFORMED == named(der, Kind.SPIFFE)
-
-
-class TestSpiffeId:
-    @pytest.mark.parametrize("text", ["spiffe://d/a", "spiffe://a-b.c_d/x/Y.z/..."])
-    def test_is_one(self, text: str) -> None:
-        """Trust domain in lower case, then path segments (SPIFFE-ID, section 2)."""
-        assert SPIFFE_ID.fullmatch(text) is not None
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "spiffe://",
-            "spiffe://d",
-            "spiffe://d/",
-            "spiffe://d/a/",
-            "spiffe://d//a",
-            "spiffe://d/./a",
-            "spiffe://d/a/..",
-            "spiffe://D/a",
-            "SPIFFE://d/a",
-            "spiffe://d:443/a",
-            "spiffe://u@d/a",
-            "spiffe://d/a?b",
-            "spiffe://d/a#b",
-            "spiffe://d/a%2Fb",
-            "spiffe://d/a*",
-            "spiffe://d/a\n",
-            "spiffe:///a",
-            "spiffe://d/ä",
-            "http://d/a",
-            " spiffe://d/a",
-        ],
-    )
-    def test_is_none(self, text: str) -> None:
-        """Whatever could be read in two ways is no SPIFFE ID."""
-        assert SPIFFE_ID.fullmatch(text) is None
 
 
 class TestMutualTls:

@@ -23,6 +23,7 @@ ORDER: Final = (
     "catalogue",
     "providers",
     "subject_patterns",
+    "subjects",
     "grants",
     "denials",
     "policy",

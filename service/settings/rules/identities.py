@@ -1,44 +1,71 @@
 """What proves a caller: subjects that its way can give, and that are one caller's only."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from service.settings.authentication import Authentication, Jwt, MutualTls, Static, TokenReview
+from service.settings.authentication import (
+    Authentication,
+    Jwt,
+    MutualTls,
+    Static,
+    TokenReview,
+    separator_of,
+)
 from service.settings.callers import IdentityRow
 from service.settings.findings import Path
 from service.settings.messages import suggestion
 from service.settings.rules.remarks import Judged, Remark, advice, fault
-from service.subject_patterns import WILDCARD, compile_pattern, overlap
+from service.subject_patterns import SLASH, WILDCARD, compile_pattern, overlap
+from service.subjects import (
+    is_claimed,
+    is_host_name,
+    is_name,
+    is_service_account,
+    is_spiffe_id,
+    types_of,
+)
 
 
 class Form(NamedTuple):
-    """What subjects of a way look like, ``*`` included."""
+    """What subjects of a way look like, judged as whoever reads them there judges.
 
-    pattern: re.Pattern[str]
+    ``filler`` stands for ``*`` when a pattern is judged: something that a subject can have there.
+    """
+
+    fits: Callable[[str], bool]
     sentence: str
+    filler: str = "a"
 
 
 SERVICE_ACCOUNT: Final = Form(
-    re.compile(r"[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?/[a-z0-9*]([a-z0-9*.-]*[a-z0-9*])?"),
-    "must be namespace/name, without system:serviceaccount:",
+    is_service_account, "must be namespace/name, without system:serviceaccount:"
 )
 SPIFFE: Final = Form(
-    re.compile(r"spiffe://[a-z0-9._-]+(/[A-Za-z0-9._*-]+)+"),
+    is_spiffe_id,
     "must be spiffe://trust-domain/path, the trust domain without *",
+    filler="A",  # stands in a path, and in no trust domain
 )
-DNS: Final = Form(re.compile(r"[A-Za-z0-9*]([A-Za-z0-9*.-]*[A-Za-z0-9*])?"), "must be a DNS name")
-ANY: Final = Form(re.compile(r".+"), "must be a subject")
+DNS: Final = Form(is_host_name, "must be a DNS name in lower case")
+NAME: Final = Form(
+    is_name,
+    "must be the subject as RFC 4514 writes it, such as CN=sync-worker,O=Acme: most specific part"
+    " first, no spaces between parts, types other than CN, L, ST, O, OU, C, STREET, DC and UID by"
+    " their number",
+)
+CLAIMED: Final = Form(is_claimed, "must be printable ASCII: no token has another subject")
+ANY: Final = Form(bool, "must be a subject")
+
+OF_CERTIFICATES: Final[Mapping[str, Form]] = {"spiffe": SPIFFE, "dns": DNS, "subject": NAME}
 
 
 def form_of(way: Authentication) -> Form:
     """Return what subjects of ``way`` look like."""
+    if isinstance(way, MutualTls):
+        return OF_CERTIFICATES[way.identity]
     if isinstance(way, TokenReview) or (isinstance(way, Jwt) and way.kind == "service_account"):
         return SERVICE_ACCOUNT
-    if isinstance(way, MutualTls):
-        return {"spiffe": SPIFFE, "dns": DNS, "subject": ANY}[way.identity]
-    return ANY
+    return CLAIMED if isinstance(way, Jwt) else ANY
 
 
 def identities(judged: Judged) -> Iterator[Remark]:
@@ -54,7 +81,8 @@ def identities(judged: Judged) -> Iterator[Remark]:
         elif row.subject is not None:
             yield from _subject((*path, "subject"), row.subject)
         else:
-            yield from _pattern((*path, "subject_pattern"), _text(row))
+            separator = _separator(row, ways)
+            yield from _pattern((*path, "subject_pattern"), _text(row), separator)
         if row.via in ways:
             at, way = ways[row.via]
             yield from _form(path, row, way, (*path, "via"), ("authentication", at))
@@ -67,17 +95,22 @@ def _ways(judged: Judged) -> dict[str, tuple[int, Authentication]]:
     return {way.name: (at, way) for at, way in ways if names.count(way.name) == 1}
 
 
+def _separator(row: IdentityRow, ways: dict[str, tuple[int, Authentication]]) -> str:
+    return separator_of(ways[row.via][1]) if row.via in ways else SLASH
+
+
 def _subject(path: Path, subject: str) -> Iterator[Remark]:
     if WILDCARD in subject:
         yield fault(path, "holds *, which stands only in subject_pattern")
 
 
-def _pattern(path: Path, pattern: str) -> Iterator[Remark]:
+def _pattern(path: Path, pattern: str, separator: str) -> Iterator[Remark]:
     if WILDCARD not in pattern:
         yield fault(path, "holds no *: write it as subject")
     elif WILDCARD * 2 in pattern:
-        yield fault(path, "holds **: one * matches within one segment, and nothing matches /")
-    elif not pattern.strip("*/"):
+        told = f"holds **: one * matches within one segment, and nothing matches {separator}"
+        yield fault(path, told)
+    elif not pattern.strip(WILDCARD + separator):
         yield fault(path, "would match every subject")
 
 
@@ -85,17 +118,28 @@ def _form(path: Path, row: IdentityRow, way: Authentication, *rests_on: Path) ->
     place = (*path, "subject" if row.subject is not None else "subject_pattern")
     text = _text(row)
     form = form_of(way)
-    if not text.strip("*/"):
+    if row.subject is None and not text.strip(WILDCARD + separator_of(way)):
         return
-    if not form.pattern.fullmatch(text):
+    if form is NAME and row.subject is None:
+        told = "is not for identity: subject, where * would reach from one part into the next"
+        yield fault(place, told, *rests_on)
+    elif not _fits(text, form):
         yield fault(place, form.sentence, *rests_on)
     elif form is SERVICE_ACCOUNT and WILDCARD in text.split("/")[0]:
         told = "spans namespaces: whoever may create a matching one becomes this caller"
+        yield advice(place, told, *rests_on)
+    elif form is NAME and types_of(text)[-1] == "CN" != types_of(text)[0]:
+        told = "ends with CN, and RFC 4514 writes the most specific part first: check the order"
         yield advice(place, told, *rests_on)
     elif form is SPIFFE and isinstance(way, MutualTls) and not _is_within(text, way.trust_domain):
         yield fault(place, "is outside the trust domain of its authentication", *rests_on)
     if isinstance(way, Static) and not _matches_some(text, way):
         yield fault(place, "is the subject of no token of its authentication", *rests_on)
+
+
+def _fits(text: str, form: Form) -> bool:
+    """Whether it is a subject, or one with something for each ``*``, be it nothing."""
+    return any(form.fits(text.replace(WILDCARD, each)) for each in (form.filler, ""))
 
 
 def _is_within(spiffe_id: str, trust_domain: str | None) -> bool:
@@ -122,8 +166,10 @@ def unused_tokens(judged: Judged) -> Iterator[Remark]:
 
 def collisions(judged: Judged) -> Iterator[Remark]:
     """Require that an identity is one caller's; an exact subject may stand inside a pattern."""
+    ways = _ways(judged)
     for (first, one), (path, other) in combinations(_rows(judged), 2):
-        if one.via != other.via or not overlap(_text(one), _text(other)):
+        separator = _separator(one, ways)
+        if one.via != other.via or not overlap(_text(one), _text(other), separator):
             continue
         is_same_caller = first[:2] == path[:2]
         exact = [row.subject is not None for row in (one, other)]
