@@ -96,13 +96,13 @@ class Broker:
         )
         session, decision = await self._ask(inquiry, decision, request.max_age)
         try:
-            return self._release(asked, decision, session)
+            return self._release(inquiry, decision, session)
         except (TokenExpiring, ReauthenticationRequired):
             if not session.exchange.cached:
                 raise
         # What was kept lives too short for this request; what Gigya has now may live longer.
         session, decision = await self._ask(inquiry, decision, 0)
-        return self._release(asked, decision, session)
+        return self._release(inquiry, decision, session)
 
     async def _ask(
         self, inquiry: "_Inquiry", decision: Decision, max_age: int | None
@@ -142,7 +142,6 @@ class Broker:
             has_user_proof=self._has_user_proof(asked.request, asked.site),
         )
         entry.rule, entry.reason = decision.rule, decision.reason
-        entry.would_deny = decision.would_deny
         entry.decision = "deny" if decision.missing else "allow"
         if decision.missing:
             raise refusal(decision.missing)
@@ -156,8 +155,8 @@ class Broker:
             and self._sites[site].user_proofs.vouches(request.uid, proof, now=self._clock.wall())
         )
 
-    def _release(self, asked: "_Asked", decision: Decision, session: Session) -> Release:
-        now = self._clock.wall()
+    def _release(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Release:
+        asked, now = inquiry.asked, self._clock.wall()
         tokens = provider_tokens(
             asked.row,
             session,
@@ -167,6 +166,7 @@ class Broker:
             min_ttl=asked.request.min_ttl,
             asked=None if asked.fields is None else frozenset(asked.fields),
         )
+        inquiry.entry.would_deny = decision.would_deny(tokens.released)
         return Release(
             site=asked.site,
             row=asked.row,

@@ -18,6 +18,7 @@ from service.grants import (
     policy_faults,
 )
 from service.model import FOLLOWS, CallerName, Field, Identity, ProviderName, SiteName
+from service.providers import with_followers
 from service.subject_patterns import compile_pattern
 
 __all__ = [
@@ -41,15 +42,22 @@ class Decision:
 
     ``rule`` names the grants that decided, ``crm-sync/grants[0]`` or ``crm-sync/grants[0,2]``.
     ``reason`` is a slug. ``needs_user_proof``: the decision rests on the proof, or wants it.
-    ``would_deny`` is what ``candidate_grants`` would have done, ``None`` where there are none.
+    ``would_allow`` is what ``candidate_grants`` would allow of what is allowed now, ``None`` where
+    there are none, or nothing is allowed.
     """
 
     allowed: frozenset[Field] = frozenset()
     rule: str | None = None
     missing: Missing | None = None
     reason: str = "granted"
-    would_deny: bool | None = None
+    would_allow: frozenset[Field] | None = None
     needs_user_proof: bool = False
+
+    def would_deny(self, released: Iterable[Field]) -> bool | None:
+        """Whether ``candidate_grants`` would refuse or release less than ``released``."""
+        if self.would_allow is None:
+            return None
+        return not self.would_allow or not with_followers(self.would_allow).issuperset(released)
 
 
 Placed = Sequence[tuple[int, Grant]]
@@ -203,11 +211,9 @@ def _decision(
     )
     grants, candidates = policy.at(caller, site)
     decision = weigh(grants)
-    if not rules.candidate_grants:
+    if decision.missing is not None or not rules.candidate_grants:
         return decision
-    other = weigh(candidates)
-    loses = other.missing is not None or bool(decision.allowed - other.allowed)
-    return replace(decision, would_deny=loses)
+    return replace(decision, would_allow=weigh(candidates).allowed)
 
 
 def _weigh(

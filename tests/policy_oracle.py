@@ -1,6 +1,6 @@
 """What policy should say, written apart from the code: slow, plain, over documents."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -50,11 +50,22 @@ def _by_grants(
 
 
 def would_deny(
-    caller: Json | None, site: str, provider: str, fields: Sequence[str] | None, *, proof: bool
+    caller: Json,
+    site: str,
+    provider: str,
+    fields: Sequence[str] | None,
+    *,
+    proof: bool,
+    released: Collection[str] | None,
 ) -> bool | None:
-    """Return what the report-only grants would have done, ``None`` where there are none."""
-    if caller is None or caller.get("blocked") or not caller["candidate_grants"]:
+    """Return whether the report-only grants would have taken anything from an answer.
+
+    ``released`` is what the answer held, ``None`` where there was none: then there was nothing to
+    take. ``None`` is returned where there are no such grants either.
+    """
+    if released is None or not caller["candidate_grants"]:
         return None
-    _, real = _by_grants(caller["grants"], site, provider, fields, proof=proof)
-    what, other = _by_grants(caller["candidate_grants"], site, provider, fields, proof=proof)
-    return what != "allow" or not real <= other
+    what, left = _by_grants(caller["candidate_grants"], site, provider, fields, proof=proof)
+    if what != "allow":
+        return True
+    return any(field not in left and FOLLOWED.get(field) not in left for field in released)

@@ -169,7 +169,32 @@ class TestCandidates:
         """What only a candidate gives is denied."""
         rules = policy(grant(TOKEN), candidates=(grant(TOKEN, SECRET),))
         decision = ask(rules, SECRET)
-        assert (Missing.FIELD, False) == (decision.missing, decision.would_deny)
+        assert (Missing.FIELD, None) == (decision.missing, decision.would_deny(()))
+
+    @pytest.mark.parametrize(
+        ("released", "expected"),
+        [
+            ((), False),
+            ((TOKEN, Field.TOKEN_EXPIRATION), False),
+            ((TOKEN, HANDLE), True),
+            ((TOKEN, HANDLE, Field.SESSION_EXPIRATION), True),
+        ],
+        ids=["nothing", "no handle", "a handle", "with expiry"],
+    )
+    def test_take_only_what_there_is(self, *, released: tuple[Field, ...], expected: bool) -> None:
+        """What the reply does not hold, candidates do not take away."""
+        rules = policy(grant(TOKEN, HANDLE), candidates=(grant(TOKEN),))
+        assert expected is ask(rules).would_deny(released)
+
+    def test_take_a_whole_answer(self) -> None:
+        """Where they refuse, that is a denial, whatever little was released."""
+        rules = policy(grant(TOKEN), candidates=(grant(TOKEN, site="other"),))
+        assert ask(rules).would_deny(())
+
+    def test_say_nothing_of_what_is_denied_anyhow(self) -> None:
+        """A request that is refused now is nothing that candidates could deny."""
+        rules = policy(grant(TOKEN), candidates=(grant(TOKEN),))
+        assert ask(rules, SECRET).would_allow is None
 
     @pytest.mark.parametrize(
         ("candidates", "fields", "expected"),
@@ -179,10 +204,11 @@ class TestCandidates:
             ((grant(TOKEN),), (), True),
             ((grant(TOKEN),), (TOKEN,), False),
             ((grant(TOKEN),), (TOKEN, SECRET), True),
+            ((grant(TOKEN),), (TOKEN, HANDLE), None),
             ((grant(TOKEN, SECRET, site="other"),), (TOKEN,), True),
             ((grant(TOKEN, SECRET, proof=True),), (TOKEN,), True),
         ],
-        ids=["none", "same", "less", "enough", "too-little", "elsewhere", "with-proof"],
+        ids=["none", "same", "less", "enough", "too-little", "denied", "elsewhere", "with-proof"],
     )
     def test_report_what_they_would_deny(
         self,
@@ -193,13 +219,13 @@ class TestCandidates:
     ) -> None:
         """A candidate denies if it gives less than is released now."""
         decision = ask(policy(grant(TOKEN, SECRET), candidates=candidates), *fields)
-        assert expected is decision.would_deny
-        assert decision.missing is None
+        released = decision.allowed if decision.missing is None else ()
+        assert expected is decision.would_deny(released)
 
     def test_say_nothing_of_the_blocked(self) -> None:
         """A blocked caller is not a matter of grants."""
         rules = policy(grant(TOKEN), candidates=(grant(TOKEN),), is_blocked=True)
-        assert ask(rules).would_deny is None
+        assert ask(rules).would_allow is None
 
 
 class TestSites:
@@ -365,6 +391,8 @@ class TestWords:
 SITES: Final = ("shop", "blog", "nowhere")
 PROVIDERS: Final = tuple(row.name for row in ROWS if row.names)[:20]
 WISHES: Final = (TOKEN, SECRET, HANDLE, UID)
+REPLIES: Final = ((), (TOKEN,), (TOKEN, Field.TOKEN_EXPIRATION, SECRET), (HANDLE, UID))
+"""What may have been released of replies that hold more or less."""
 
 
 def random_grants(source: random.Random, at_most: int) -> list[dict[str, Any]]:
@@ -433,13 +461,16 @@ class TestCrossProduct:
                 fields=fields,
                 has_user_proof=proof,
             )
-            said = (decision.missing or "allow", decision.allowed, decision.would_deny)
-            args = (callers[name], site, provider, fields)
-            expected = (
-                *oracle.verdict(*args, proof=proof),
-                oracle.would_deny(*args, proof=proof),
+            said = (
+                decision.missing or "allow",
+                decision.allowed,
+                *map(decision.would_deny, REPLIES),
             )
-            assert expected == said, (name, site, provider, fields, proof)
+            args = (callers[name], site, provider, fields)
+            what, allowed = oracle.verdict(*args, proof=proof)
+            replies = REPLIES if what == "allow" else [None] * len(REPLIES)
+            lost = (oracle.would_deny(*args, proof=proof, released=reply) for reply in replies)
+            assert (what, allowed, *lost) == said, (name, site, provider, fields, proof)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_agrees_with_what_is_shown(self, seed: int) -> None:

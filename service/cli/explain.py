@@ -99,10 +99,17 @@ def explanation(
         yield f"rule: {decision.rule}"
     if decision.needs_user_proof:
         yield "user proof: the decision rests on it"
-    if decision.would_deny is not None:
-        yield f"candidate grants: would {'deny' if decision.would_deny else 'allow'} this"
+    if decision.would_allow is not None:
+        yield f"candidate grants: would {_by_candidates(decision)}"
     if decision.missing is not None:
         yield from _what_there_is(policy, CallerName(args.caller))
+
+
+def _by_candidates(decision: Decision) -> str:
+    if not decision.would_allow:
+        return "deny this"
+    less = decision.would_deny(decision.allowed)
+    return f"release only {', '.join(sorted(decision.would_allow))}" if less else "allow this"
 
 
 def _what_there_is(policy: Policy, caller: CallerName) -> Iterator[str]:

@@ -138,7 +138,7 @@ class RequestObserver:
         if result not in _PROBLEM_FREE:
             code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
             metrics.count("problems", code)
-        if entry.would_deny:
+        if entry.would_deny and entry.outcome == RELEASED:
             metrics.count("would_deny", caller)
         if entry.reason in LIMITS:
             metrics.count("limits_hit", caller, entry.reason)

@@ -128,9 +128,9 @@ class TestAgreement:
             assert what == ("allow" if record["decision"] == "allow" else record["reason"][8:])
             given = {field for field in record.get("released", []) if "Expiration" not in field}
             assert given <= allowed
-            assert would_deny(rows[name], site, provider, None, proof=False) == (
-                record.get("would_deny")
-            )
+            released = record.get("released", ()) if record["outcome"] == "released" else None
+            lost = would_deny(rows[name], site, provider, None, proof=False, released=released)
+            assert lost == record.get("would_deny")
 
 
 class TestCandidateGrants:
@@ -160,7 +160,36 @@ class TestCandidateGrants:
 
         assert ({"oauth_token"}, ["oauth_token_secret"]) == (set(told["tokens"]), told["withheld"])
         assert ("access-denied", "field") == (denied["code"], denied["missing"])
-        assert [False, False] == [record["would_deny"] for record in house.records()]
+        assert [False, None] == [record.get("would_deny") for record in house.records()]
+
+    @pytest.mark.parametrize(
+        ("grants", "candidate", "asked", "expected"),
+        [
+            ([grant("authToken")], grant("authToken"), {"fields": ["tokenSecret"]}, None),
+            ([grant()], grant("authToken"), {"uid": "nobody"}, None),
+            (
+                [grant("authToken", "sessionHandle")],
+                grant("authToken"),
+                {"uid": "user-facebook", "provider": "facebook"},
+                False,
+            ),
+            ([grant("authToken")], grant("authToken", providers=["qq"]), {}, True),
+        ],
+        ids=["denied anyhow", "no such user", "not in the reply", "another provider"],
+    )
+    async def test_count_what_would_change(
+        self, tmp_path: Path, grants: list[Json], candidate: Json, asked: Json, *, expected: Any
+    ) -> None:
+        """Whoever waits for the count to stand still waits for releases, and for nothing else."""
+        house = House(tmp_path)
+        house.settings["callers"][0] |= {"grants": grants, "candidate_grants": [candidate]}
+        async with house.open() as visitor:
+            await visitor.ask(**asked)
+            metrics = (await visitor.manage("/metrics")).text
+
+        assert expected is house.records()[0].get("would_deny")
+        counted = f'credential_proxy_would_deny_total{{caller="crm"}} {float(expected is True)}'
+        assert counted in metrics
 
     async def test_are_not_shown_as_grants(self, tmp_path: Path) -> None:
         """``/v1/grants`` tells what a caller may have, not what it might."""

@@ -87,6 +87,15 @@ class TestAllowed:
         )
         assert expected == capsys.readouterr().out
 
+    def test_tells_what_candidates_would_leave(
+        self, ask: Explain, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Candidates that give less, and none of what is denied anyhow, are told."""
+        assert explain.ALLOWED == ask("crm-sync", "shop", "facebook", "--user-proof")
+        assert "candidate grants: would release only authToken\n" in capsys.readouterr().out
+        assert explain.DENIED == ask("crm-sync", "shop", "facebook", "--field", "tokenSecret")
+        assert "candidate grants" not in capsys.readouterr().out
+
     def test_can_suppose_the_proof(self, ask: Explain, capsys: pytest.CaptureFixture[str]) -> None:
         """With the proof of the user supposed, what rests on it is allowed."""
         words = ("--field", "tokenSecret")
