@@ -1,5 +1,6 @@
 import itertools
 import random
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -498,11 +499,14 @@ GRANTS: Final = st.builds(
     needs_user_proof=st.booleans(),
 )
 SECRETS: Final = st.none() | st.just("sealed").map(Secret)
+MOMENTS: Final = st.none() | st.integers(60, 7200).map(lambda at: datetime.fromtimestamp(at, UTC))
 SESSIONS: Final = st.builds(
     Session,
     auth_token=st.just("token").map(Secret),
     token_secret=SECRETS,
+    token_expires_at=MOMENTS,
     session_handle=SECRETS,
+    session_expires_at=MOMENTS,
     provider_uid=SECRETS,
     fetched_at=st.just(0.0),
     exchange=st.just(Exchange()),
@@ -517,6 +521,7 @@ class TestProperties:
         fields=st.none() | st.lists(st.sampled_from(Field), min_size=1, unique=True),
         proof=st.booleans(),
         session=SESSIONS,
+        naming=st.sampled_from(Naming),
     )
     def test_released_is_granted(
         self,
@@ -527,6 +532,7 @@ class TestProperties:
         fields: list[Field] | None,
         proof: bool,
         session: Session,
+        naming: Naming,
     ) -> None:
         """For any grants and any reply, what is released some grant gives, candidates or not."""
         decision = ask(
@@ -548,6 +554,11 @@ class TestProperties:
             session,
             allowed=decision.allowed,
             now=0.0,
-            naming=Naming.REPLY,
+            naming=naming,
+            asked=None if fields is None else frozenset(fields),
         )
         assert set(released.released) <= with_followers(frozenset(granted))
+        wanted = set(Field) if fields is None else with_followers(frozenset(fields))
+        assert {*released.released, *released.withheld} <= wanted
+        assert released.expires_at is None or TOKEN in granted
+        assert released.session_expires_at is None or HANDLE in granted
