@@ -19,8 +19,9 @@ from service.model import (
     Uid,
     UidSignature,
 )
+from service.named import named
 from service.policy import Decision, Policy, decide, refusal
-from service.providers import BASE, Catalogue, Naming, Row, provider_tokens, resolve
+from service.providers import Catalogue, Naming, Row, provider_tokens
 
 
 class Sessions(Protocol):
@@ -75,6 +76,7 @@ class Broker:
         self._decided = decide
         self._policy = policy
         self._sites = sites
+        self._catalogues = {name: site.catalogue for name, site in sites.items()}
         self._sessions = sessions
         self._clock = clock
 
@@ -87,7 +89,7 @@ class Broker:
         """
         policy = self._policy.snapshot
         asked = self._resolve(caller, request, policy.value)
-        entry.provider, entry.asked = asked.row.name, asked.fields or ()
+        entry.provider, entry.asked = asked.row.name or None, asked.fields or ()
         if asked.site in self._sites:  # never what a caller made up
             entry.site = asked.site
         decision = self._decide(asked, policy.value, entry)
@@ -125,12 +127,15 @@ class Broker:
 
     def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":
         site = policy.site_for(caller.name, request.site)
-        # A site's own provider names are nobody's business but its callers'.
-        known = site in self._sites and policy.reaches(caller.name, site)
-        catalogue = self._sites[site].catalogue if known else BASE
-        row = catalogue.row(request.provider)
-        fields = None if request.fields is None else resolve(row, request.fields)
-        return _Asked(caller=caller, request=request, site=site, row=row, fields=fields)
+        found = named(
+            policy,
+            self._catalogues,
+            caller=caller.name,
+            site=site,
+            provider=request.provider,
+            fields=request.fields,
+        )
+        return _Asked(caller=caller, request=request, site=site, row=found.row, fields=found.fields)
 
     def _decide(self, asked: "_Asked", policy: Policy, entry: Entry) -> Decision:
         decision = self._decided(

@@ -189,9 +189,21 @@ class TestRefusals:
 
     @pytest.mark.parametrize("site", ["made-up", "blog"])
     async def test_a_sites_own_providers_are_its_callers_business(self, site: str) -> None:
-        """A name that only a site knows is unknown to whoever has no grant there."""
+        """Whoever has no grant there is told just that, whatever it calls a provider or a field."""
+        recorded = []
+        for names in ({"provider": "saml-acme"}, {"provider": "facebook", "fields": ("jwt",)}):
+            house = House()
+            with pytest.raises(AccessDenied) as refused:
+                await house.release(site=site, **names)
+
+            assert Missing.SITE is refused.value.missing
+            recorded.append((house.entry.provider, house.entry.asked))
+        assert [(None, ()), ("facebook", ())] == recorded
+
+    async def test_a_name_that_a_granted_site_does_not_know_is_told(self) -> None:
+        """Where the caller may ask, what is no provider is a mistake of the request's."""
         with pytest.raises(UnknownProvider):
-            await House().release(site=site, provider="saml-acme")
+            await House().release(provider="saml-acme2")
 
     async def test_the_site_must_be_named_where_there_are_several(self) -> None:
         """With two sites granted, leaving it out is a mistake of the request's."""

@@ -9,9 +9,10 @@ from typing import Final
 
 from service.cli.check import unreadable
 from service.errors import InvalidRequest, ServiceError
-from service.model import CallerName, Field
+from service.model import CallerName, SiteName
+from service.named import Named, named
 from service.policy import DENIALS, Decision, Grant, Policy, decide, describe_grant
-from service.providers import Row, resolve
+from service.providers import Row
 from service.rulebook import Catalogues, catalogues_of, policy_of
 from service.settings.findings import Faults
 from service.settings.load import load
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"callers: {', '.join(policy.callers) or 'none'}")
         return DENIED
     try:
-        row, fields = _asked(args, catalogues)
+        found = _named(args, policy, catalogues)
     except ServiceError as error:
         print(f"denied: {error.code}: {error.detail}")
         return DENIED
@@ -69,21 +70,25 @@ def run(args: argparse.Namespace) -> int:
         policy,
         caller=CallerName(args.caller),
         site=args.site,
-        provider=row.name,
-        fields=fields,
+        provider=found.row.name,
+        fields=found.fields,
         has_user_proof=args.user_proof,
     )
-    print(*explanation(policy, decision, args, row), sep="\n")
+    print(*explanation(policy, decision, args, found.row), sep="\n")
     return DENIED if decision.missing else ALLOWED
 
 
-def _asked(
-    args: argparse.Namespace, catalogues: Catalogues
-) -> tuple[Row, tuple[Field, ...] | None]:
+def _named(args: argparse.Namespace, policy: Policy, catalogues: Catalogues) -> Named:
     if args.site not in catalogues:
         raise InvalidRequest("no site of that name is configured.")
-    row = catalogues[args.site].row(args.provider)
-    return row, None if args.field is None else resolve(row, args.field)
+    return named(
+        policy,
+        catalogues,
+        caller=CallerName(args.caller),
+        site=SiteName(args.site),
+        provider=args.provider,
+        fields=args.field,
+    )
 
 
 def explanation(

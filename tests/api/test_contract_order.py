@@ -90,7 +90,7 @@ def unknown_provider(request: Request) -> None:
 
 
 def denied(request: Request) -> None:
-    request.members["site"] = "another"
+    request.members["fields"] = ["sessionHandle"]
 
 
 def rejected(request: Request) -> None:
@@ -125,7 +125,7 @@ async def send(faults: Iterable[Fault], directory: Path) -> tuple[Exchange, Hous
     """Send one request with all of ``faults`` to a service where nothing else is wrong."""
     house = House(directory)
     limits = {"rate": 0.001, "burst": 1}
-    house.settings["callers"] = [caller("crm", grant(), limits=limits)]
+    house.settings["callers"] = [caller("crm", grant("authToken"), limits=limits)]
     house.settings["listeners"] = {"api": {"body_timeout": 0.1}}
     request = Request()
     for fault in faults:

@@ -171,7 +171,7 @@ class TestSites:
         assert ("access-denied", "site") == (told[0]["code"], told[0]["missing"])
 
     async def test_have_names_of_their_own_for_providers(self, tmp_path: Path) -> None:
-        """A provider that only one site knows is unknown at another, and to strangers."""
+        """A provider that only one site knows is unknown at another, and nothing to strangers."""
         made = self.house(tmp_path)
         made.settings["sites"]["shop"] = {
             **made.settings["sites"]["shop"],
@@ -180,10 +180,14 @@ class TestSites:
         async with made.open() as visitor:
             there = await visitor.ask(uid="user-saml-acme", provider="saml-acme", site="shop")
             elsewhere = await visitor.ask(uid="user-saml-acme", provider="saml-acme", site="blog")
-            stranger = await visitor.ask(token=OTHER_TOKEN, provider="saml-acme", site="shop")
+            strangers = [
+                await visitor.ask(token=OTHER_TOKEN, provider=provider, site="shop")
+                for provider in ("saml-acme", "saml-acne", "twitter")
+            ]
 
         assert {"assertion"} == set(there.json()["tokens"])
-        assert ["unknown-provider"] * 2 == [a.json()["code"] for a in (elsewhere, stranger)]
+        assert "unknown-provider" == elsewhere.json()["code"]
+        assert ["site"] * 3 == [answer.json()["missing"] for answer in strangers]
 
 
 class TestSharing:

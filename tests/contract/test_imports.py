@@ -27,6 +27,7 @@ ORDER: Final = (
     "grants",
     "denials",
     "policy",
+    "named",
     "gigya.signature",
     "gigya.cipher",
     "gigya.keys",
