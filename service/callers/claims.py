@@ -39,7 +39,8 @@ def _times_are_numbers(claims: Claims, _rules: Rules, _now: float) -> Refusal | 
 
 
 def _is_moment(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value is not True and 0 <= value <= LAST_MOMENT
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value <= LAST_MOMENT
 
 
 def _expires(claims: Claims, rules: Rules, now: float) -> Refusal | None:

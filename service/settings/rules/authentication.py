@@ -10,6 +10,9 @@ from service.settings.findings import Path
 from service.settings.rules.remarks import Judged, Remark, advice, fault, items, repeated
 
 _TLS: Final[Path] = ("listeners", "api", "tls")
+FETCHING: Final = frozenset({"ca_file", "keys_max_staleness", "keys_refresh", "token_file"})
+"""What says how an issuer's keys are fetched, and nothing of keys in a file."""
+
 _NOTHING: Final = {hashlib.sha256(octets).hexdigest() for octets in (b"", b"\n", b"\r\n")}
 
 
@@ -85,6 +88,10 @@ def _jwt(path: Path, row: Jwt) -> Iterator[Remark]:
     if sum(source is not None for source in sources) != 1:
         keys = (*path, "keys")
         yield fault(keys, "must have exactly one of discovery, jwks_uri and file", keys)
+    if row.keys.file is not None:
+        for key in sorted(row.model_fields_set & FETCHING):
+            told = "has no effect with keys.file: nothing is fetched"
+            yield advice((*path, key), told, (*path, "keys"))
     if row.kind == "service_account" and row.subject_claim != "sub":
         told = "must be sub for a service account"
         yield fault((*path, "subject_claim"), told, (*path, "kind"))
