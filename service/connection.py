@@ -6,6 +6,7 @@ connection has a timer, and what is refused gets a status line and nothing else.
 """
 
 import asyncio
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, NoReturn
 
@@ -23,7 +24,7 @@ from service.heads import (
     size,
     without_offer,
 )
-from service.model import PEER_CERTIFICATE
+from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED
 from service.parting import PIPELINED, Limit, Parting
 from service.reception import Hall
 from service.tls import PeerCertificate
@@ -49,6 +50,7 @@ class Reading(Enum):
 class Connection(Parting):
     """Serves one peer; its certificate, if any, goes into the scope as ``PEER_CERTIFICATE``.
 
+    Where its authority is no longer trusted, ``PEER_DISTRUSTED`` goes with it.
     ``accepted_at`` is a reading of the loop's clock, ``generation`` that of the TLS context.
     """
 
@@ -108,9 +110,13 @@ class Connection(Parting):
         self._reading = Reading.HEAD
         self._begun += 1
         self._fed = 0
-        scope: Any = self.scope
         if self._certificate is not None:
-            scope[PEER_CERTIFICATE] = self._certificate.der
+            self._tell({PEER_CERTIFICATE: self._certificate.der})
+
+    def _tell(self, facts: Mapping[str, object]) -> None:
+        """Tell the application of the peer."""
+        scope: Any = self.scope
+        scope.update(facts)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer, which comes after the body, is none (RFC 9110 §6.5.1)."""
@@ -125,6 +131,8 @@ class Connection(Parting):
             if self._method == b"CONNECT":
                 self._fail(MALFORMED)
             return  # for ``_decline``
+        if self._is_older and self._certificate and not self.hall.trusts(self.transport):
+            self._tell({PEER_DISTRUSTED: True})
         super().on_headers_complete()
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
@@ -235,11 +243,16 @@ class Connection(Parting):
         """Whether the certificate has since the handshake: ``callers`` refuses it by its date."""
         return self._certificate is not None and self.hall.wall() >= self._certificate.ends
 
+    @property
+    def _is_older(self) -> bool:
+        """Whether the TLS context has changed since the handshake."""
+        return self._generation != self.hall.generation()
+
     def _should_retire(self) -> bool:
         age = self.hall.terms.max_connection_age
         return (
             self.hall.retiring
-            or self._generation != self.hall.generation()
+            or self._is_older
             or self._has_expired
             or (age is not None and self.loop.time() - self._accepted_at >= age)
         )

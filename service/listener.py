@@ -17,6 +17,7 @@ from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
 from service.reception import Client, Hall, Observe, Terms, ignore
+from service.tls import trusts
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
@@ -63,9 +64,9 @@ class Listener:
             name=name,
             terms=self.terms,
             observe=observe,
-            generation=(lambda: tls.generation) if tls else (lambda: 0),
             wall=wall,
             turn_away=turn_away,
+            **_current(tls),
         )
         self._config = _configure(app, self.terms)
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -203,6 +204,16 @@ class Listener:
         # RFC 9110 §6.6.1: whoever has a clock says the date.
         self.hall.default_headers = [(b"date", formatdate(self.hall.wall(), usegmt=True).encode())]
         self._clock = asyncio.get_running_loop().call_later(1, self._tell_time)
+
+
+def _current(tls: Live[ssl.SSLContext] | None) -> dict[str, Any]:
+    """Return what tells a hall of the TLS context that is current."""
+    if tls is None:
+        return {}
+    return {
+        "generation": lambda: tls.generation,
+        "trusts": lambda transport: trusts(tls.value, transport),
+    }
 
 
 def _configure(app: Any, terms: Terms) -> Config:

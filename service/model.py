@@ -15,6 +15,8 @@ Uid = NewType("Uid", str)
 
 PEER_CERTIFICATE: Final = "service.peer_certificate"
 """Key of the ASGI scope under which the listener puts the peer's verified certificate (DER)."""
+PEER_DISTRUSTED: Final = "service.peer_distrusted"
+"""Key under which it puts ``True`` if no authority is left that would verify it now."""
 
 
 class Field(StrEnum):

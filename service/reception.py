@@ -50,6 +50,10 @@ def _plain() -> int:
     return 0
 
 
+def _anybody(_: asyncio.BaseTransport) -> bool:
+    return True
+
+
 Client = tuple[str, int] | None
 """Address and port of a peer, unless it has gone."""
 
@@ -97,9 +101,10 @@ class Hall(ServerState):
     """What the connections of one listener have in common.
 
     ``generation`` tells which TLS context is current: connections made under an older one are
-    retired. ``wall`` gives UNIX seconds. While ``retiring``, every answer says
-    ``Connection: close``. ``left`` is set whenever a connection has gone. ``turn_away`` gives what
-    follows the status line of the answer to a request for which there is no room.
+    retired, and ``trusts`` says whether their peers would be let in now. ``wall`` gives UNIX
+    seconds. While ``retiring``, every answer says ``Connection: close``. ``left`` is set whenever a
+    connection has gone. ``turn_away`` gives what follows the status line of the answer to a request
+    for which there is no room.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Hall(ServerState):
         terms: Terms,
         observe: Observe = ignore,
         generation: Callable[[], int] = _plain,
+        trusts: Callable[[asyncio.BaseTransport], bool] = _anybody,
         wall: Callable[[], float] = time.time,
         turn_away: Callable[[], bytes] | None = None,
     ) -> None:
@@ -116,6 +122,7 @@ class Hall(ServerState):
         self.name = name
         self.terms = terms
         self.generation = generation
+        self.trusts = trusts
         self.wall = wall
         self.turn_away = turn_away
         self.retiring = False

@@ -35,11 +35,17 @@ class Leaf:
 
 
 class Authority:
-    """Issues certificates; ``under`` another one it is an intermediate."""
+    """Issues certificates; ``under`` another one it is an intermediate, ``key`` is another's."""
 
-    def __init__(self, name: str, under: "Authority | None" = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        under: "Authority | None" = None,
+        *,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> None:
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.certificate = self._sign(by=under or self)
 
     @property

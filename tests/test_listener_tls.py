@@ -14,7 +14,7 @@ import uvloop
 
 from service.handshake import CERTIFICATE_FAULTS, HANDSHAKE_FAULTS, refusal_reason
 from service.live import Live
-from service.model import PEER_CERTIFICATE
+from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED
 from service.tls import PeerCertificate, parse
 from tests.listening import GET, Client, Door, Held, answer, listening
 from tests.pki import HOUR, NOW, SERVER, Authority, Leaf, client_context
@@ -41,9 +41,10 @@ def mutual(*trusted: Authority) -> Live[ssl.SSLContext]:
 
 
 async def whoami(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the peer's certificate."""
+    """Answer with the peer's certificate, or that it is no longer trusted."""
     del receive
-    await answer(send, scope.get(PEER_CERTIFICATE, b"nobody"))
+    known = scope.get(PEER_CERTIFICATE, b"nobody")
+    await answer(send, b"distrusted" if scope.get(PEER_DISTRUSTED) else known)
 
 
 @asynccontextmanager
@@ -269,6 +270,37 @@ class TestRefusal:
                 assert 1 == len(door.listener.hall.connections)
 
 
+RENEWED = Authority("authority", key=AUTHORITY.key)
+"""The same name and key in another certificate, as when a root is renewed."""
+NAMESAKE = Authority("authority")
+"""The same name, and another key."""
+ISSUED_BELOW = BELOW.issue()
+BELOW_LEAF = Leaf(certificate=ISSUED_BELOW.certificate + BELOW.pem, key=ISSUED_BELOW.key)
+MOVES: dict[str, tuple[bytes, Leaf, bytes, bool]] = {
+    "another added": (AUTHORITY.pem, CALLER, AUTHORITY.pem + STRANGER.pem, True),
+    "another removed": (AUTHORITY.pem + STRANGER.pem, CALLER, AUTHORITY.pem, True),
+    "its own removed": (AUTHORITY.pem + STRANGER.pem, CALLER, STRANGER.pem, False),
+    "its own renewed": (AUTHORITY.pem, CALLER, RENEWED.pem, True),
+    "a namesake instead": (AUTHORITY.pem, CALLER, NAMESAKE.pem, False),
+    "by way of an intermediate": (AUTHORITY.pem, BELOW_LEAF, AUTHORITY.pem + STRANGER.pem, True),
+    "the root instead of the intermediate": (BELOW.pem, BELOW_LEAF, AUTHORITY.pem, True),
+    "the intermediate instead of the root": (AUTHORITY.pem, BELOW_LEAF, BELOW.pem, True),
+    "root of an intermediate removed": (
+        AUTHORITY.pem + STRANGER.pem,
+        BELOW_LEAF,
+        STRANGER.pem,
+        False,
+    ),
+    "an anchor is sent along": (
+        AUTHORITY.pem + STRANGER.pem,
+        Leaf(certificate=CALLER.certificate + STRANGER.pem, key=CALLER.key),
+        STRANGER.pem,
+        False,
+    ),
+    "the certificate itself": (AUTHORITY.pem, CALLER, CALLER.certificate, True),
+}
+
+
 class TestReplacedContext:
     async def test_presents_the_new_certificate(self, tmp_path: Path) -> None:
         """New connections see the certificate that was put in place last."""
@@ -332,6 +364,56 @@ class TestReplacedContext:
             client.writer.write(GET)
             head, _ = await client.answer()
         assert b"connection: close" in head
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    @pytest.mark.parametrize(("before", "leaf", "after", "expected"), MOVES.values(), ids=MOVES)
+    async def test_asks_again_whom_it_trusts(
+        self,
+        tmp_path: Path,
+        *,
+        before: bytes,
+        leaf: Leaf,
+        after: bytes,
+        expected: bool,
+        version: ssl.TLSVersion,
+    ) -> None:
+        """A peer that is connected is told apart by whether it would be let in now."""
+        peer = client_context(AUTHORITY, leaf, tmp_path)
+        peer.maximum_version = version
+        tls = Live(parse((SERVER_LEAF.certificate, SERVER_LEAF.key, before)))
+        async with listening(whoami, tls=tls) as door, door.client(peer) as client:
+            assert leaf.der == await client.ask()
+            tls.replace(parse((SERVER_LEAF.certificate, SERVER_LEAF.key, after)))
+            client.writer.write(GET)
+            head, body = await client.answer()
+        assert (leaf.der if expected else b"distrusted") == body
+        assert b"connection: close" in head
+
+    @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "removed"])
+    async def test_asks_again_about_a_resumed_session(
+        self, tmp_path: Path, *, is_kept: bool
+    ) -> None:
+        """OpenSSL has verified nothing in it; what the peer once sent is enough to tell."""
+        tls = mutual(AUTHORITY, STRANGER)
+        peer = client_context(AUTHORITY, BELOW_LEAF, tmp_path)
+        peer.maximum_version = ssl.TLSVersion.TLSv1_2
+
+        def meet(door: Door) -> bytes:
+            address = (door.address.host, door.address.port)
+            with (
+                socket.create_connection(address) as plain,
+                peer.wrap_socket(plain, server_hostname="localhost") as first,
+                socket.create_connection(address) as again,
+                peer.wrap_socket(again, server_hostname="localhost", session=first.session) as one,
+            ):
+                assert one.session_reused
+                tls.replace(context(AUTHORITY if is_kept else STRANGER))
+                one.sendall(GET)
+                return b"".join(iter(lambda: one.recv(65536), b""))
+
+        async with listening(whoami, tls=tls) as door:
+            told = await asyncio.to_thread(meet, door)
+        assert is_kept is (b"distrusted" not in told)
 
     async def test_keeps_serving_while_it_changes(self, tmp_path: Path) -> None:
         """Certificate, key and CA are replaced under load, and nothing that should pass fails."""

@@ -23,11 +23,13 @@ TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 class Presented:
     """What came with a request: its Authorization headers, and the peer's certificate in DER.
 
-    ``peer`` is what counts as one where it came from.
+    ``is_distrusted`` says of the certificate that its authority is no longer trusted; ``peer`` is
+    what counts as one where it came from.
     """
 
     authorization: tuple[bytes, ...] = field(default=(), repr=False)
     certificate: bytes | None = field(default=None, repr=False)
+    is_distrusted: bool = False
     peer: str = ""
 
 
@@ -77,6 +79,8 @@ class Credentials:
 
 def read(presented: Presented) -> Credentials:
     """Read what was presented; raises ``Unauthenticated`` if there is nothing or it is unclear."""
+    if presented.is_distrusted:
+        raise Unauthenticated(Refusal.CERTIFICATE_DISTRUSTED)
     if len(presented.authorization) > 1:
         raise Unauthenticated(Refusal.SEVERAL_HEADERS)
     bearer = _bearer(presented.authorization[0]) if presented.authorization else None

@@ -45,6 +45,7 @@ class Refusal(StrEnum):
     CERTIFICATE_UNKNOWN = "certificate-unknown"
     CERTIFICATE_MALFORMED = "certificate-malformed"
     CERTIFICATE_OF_AUTHORITY = "certificate-of-authority"
+    CERTIFICATE_DISTRUSTED = "certificate-distrusted"
     CERTIFICATE_AMBIGUOUS = "certificate-ambiguous"
     CERTIFICATE_NAME_REFUSED = "certificate-name-refused"
     IDENTITY_UNKNOWN = "identity-unknown"
@@ -87,6 +88,7 @@ MEANINGS: Final[Mapping[Refusal, str]] = {
     Refusal.CERTIFICATE_UNKNOWN: "the certificate has no name of a configured kind",
     Refusal.CERTIFICATE_MALFORMED: "the certificate cannot be parsed",
     Refusal.CERTIFICATE_OF_AUTHORITY: "the certificate is that of an authority",
+    Refusal.CERTIFICATE_DISTRUSTED: "its authority was taken out since the connection was made",
     Refusal.CERTIFICATE_AMBIGUOUS: "the certificate has several names of the configured kind",
     Refusal.CERTIFICATE_NAME_REFUSED: "the name is not a SPIFFE ID or host name as specified",
     Refusal.IDENTITY_UNKNOWN: "the credential is good, and no caller has that identity",

@@ -16,7 +16,7 @@ from service.floods import Floods, peer_of
 from service.limits import Bucket, Rate
 from service.live import Live
 from service.metrics import NOBODY
-from service.model import PEER_CERTIFICATE, Caller, CallerName
+from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED, Caller, CallerName
 from service.policy import Policy
 from service.reception import Refusal
 
@@ -114,5 +114,6 @@ def _presented(scope: Scope) -> Presented:
     return Presented(
         authorization=given,
         certificate=scope.get(PEER_CERTIFICATE),
+        is_distrusted=scope.get(PEER_DISTRUSTED, False),
         peer=peer_of(scope[ENTRY].peer),
     )

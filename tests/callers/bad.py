@@ -341,6 +341,10 @@ BAD: Final[dict[str, tuple[Presented, Refusal]]] = {
         Refusal.CERTIFICATE_NAME_REFUSED,
     ),
     "authority": (by_certificate(SYNC_WORKER, is_authority=True), Refusal.CERTIFICATE_OF_AUTHORITY),
+    "certificate of a removed authority": (
+        Presented(certificate=certificate(SYNC_WORKER), is_distrusted=True),
+        Refusal.CERTIFICATE_DISTRUSTED,
+    ),
     "certificate over": (by_certificate(SYNC_WORKER, hours=0.5), Refusal.EXPIRED),
     "certificate of nobody": (
         by_certificate(uri("spiffe://prod.example/ns/crm/sa/other")),

@@ -20,7 +20,7 @@ from service.callers.fetching import FetchFailed
 from service.cli.serve import server_of
 from service.deadline import Clock, Deadline
 from service.logs import Log
-from service.model import PEER_CERTIFICATE
+from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED
 from service.settings.load import load
 from tests.callers.house import (
     API_SERVER,
@@ -158,6 +158,7 @@ async def present(
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
         if shown.certificate is not None:
             scope[PEER_CERTIFICATE] = shown.certificate
+            scope[PEER_DISTRUSTED] = shown.is_distrusted
         await application.api(scope, receive, send)
 
     transport = httpx.ASGITransport(api, client=(peer, 4712))

@@ -423,7 +423,7 @@ class TestShutOut:
         assert (ALL_WELL - {"by keys: 200"}) | {"by keys: 401"} == got
 
     async def test_by_authority(self, tmp_path: Path) -> None:
-        """A removed authority trusts nobody new; what is open gets one answer more."""
+        """A removed authority trusts nobody: not who is new, and not who was let in before."""
         async with under_load(tmp_path) as load:
             old = load.callers.running.connect(trusting(LEAF, tmp_path))
             await old.post("/v1/provider-tokens", json=ASK)
@@ -434,6 +434,8 @@ class TestShutOut:
             await old.aclose()
             got = load.callers.got
 
-        assert (200, "close") == (last.status_code, last.headers["connection"])
+        assert (401, "close") == (last.status_code, last.headers["connection"])
+        [refused] = [each for each in load.house.records() if each["outcome"] != "released"]
+        assert "certificate-distrusted" == refused["reason"]
         assert ["unknown-ca"] == [record["reason"] for record in lines(load.house, "tls-refused")]
         assert ALL_WELL == set(got)
