@@ -174,7 +174,11 @@ class TestMadeUpKeys:
 
     @pytest.mark.parametrize("is_stormy", [False, True], ids=["calm", "in a storm"])
     async def test_rotation(self, tmp_path: Path, *, is_stormy: bool) -> None:
-        """The issuer's next key is found with the first token that it signed, within 10 s."""
+        """The issuer's next key is found with the first token that it signed.
+
+        Where made-up keys have just had it asked, that is 10 s later, and until then 401: a 503 for
+        all that is unknown would be whoever makes up keys' to hand out.
+        """
         house, net = cluster(tmp_path)
         async with house.open() as visitor:
             await ask(visitor.application)

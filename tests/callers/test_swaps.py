@@ -30,7 +30,16 @@ from tests.callers.composed import (
     lines,
     serving,
 )
-from tests.callers.house import CLUSTER, REVIEWED, Net, account_claims, review_of
+from tests.callers.house import (
+    AUDIENCE,
+    CLUSTER,
+    OIDC,
+    REVIEWED,
+    Net,
+    account_claims,
+    oidc_claims,
+    review_of,
+)
 from tests.callers.issuer import jwk, key_set, token
 from tests.house import CONFIG, House, grant
 from tests.pki import HOUR, NOW, SERVER, Authority, Leaf
@@ -44,6 +53,19 @@ NEXT_LEAF: Final = NEXT.issue("sync-worker")
 BOTH: Final = AUTHORITY.pem + NEXT.pem
 KEYS_FILE: Final = "/cluster/keys.json"
 API_CA: Final = "/cluster/ca.pem"
+ISSUER_CA: Final = "/idp/ca.pem"
+REFRESH: Final = 60.0
+"""Seconds after which the issuer's keys are fetched again."""
+
+IDP: Final[dict[str, Any]] = {
+    "name": "idp",
+    "method": "jwt",
+    "kind": "oidc",
+    "issuer": OIDC,
+    "audiences": [AUDIENCE],
+    "algorithms": ["ES256"],
+    "keys_refresh": REFRESH,
+}
 
 
 def trusting(leaf: Leaf, directory: Path) -> ssl.SSLContext:
@@ -56,19 +78,20 @@ def trusting(leaf: Leaf, directory: Path) -> ssl.SSLContext:
     return context
 
 
-class ApiServer:
-    """Reviews tokens over real TLS; its certificate can be replaced."""
+class Outside:
+    """Reviews tokens and shows an issuer's keys over real TLS; its certificate can be replaced."""
 
     def __init__(self, directory: Path) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.shown: Counter[str] = Counter()
+        self.keys = key_set(jwk(issuer.P256, "one"))
         self._directory = directory
         self.show(AUTHORITY)
 
     def show(self, authority: Authority) -> None:
         """Use a certificate of ``authority`` for connections from now on."""
-        leaf = authority.issue("api-server", purpose=SERVER)
-        file = self._directory / "api-server.pem"
+        leaf = authority.issue("outside", purpose=SERVER)
+        file = self._directory / "outside.pem"
         file.write_bytes(leaf.certificate + leaf.key)
         self.context.load_cert_chain(file)
 
@@ -82,13 +105,18 @@ class ApiServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
         headers = dict(line.split(": ", 1) for line in head if ": " in line)
-        body = await reader.readexactly(int(headers["content-length"]))
-        self.shown[headers["authorization"]] += 1
-        _, _, review = review_of(body)
-        start = f"HTTP/1.1 201 Created\r\nContent-Length: {len(review)}\r\nConnection: close\r\n"
-        writer.write(start.encode() + b"\r\n" + review)
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        status, told = self._answer(head[0], headers, body)
+        start = f"HTTP/1.1 {status}\r\nContent-Length: {len(told)}\r\nConnection: close\r\n\r\n"
+        writer.write(start.encode() + told)
         await writer.drain()
         writer.close()
+
+    def _answer(self, line: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+        if line.startswith("get /keys "):
+            return "200 OK", self.keys
+        self.shown[headers["authorization"]] += 1
+        return "201 Created", review_of(body)[2]
 
 
 class Callers:
@@ -98,6 +126,7 @@ class Callers:
         self.running = running
         self.leaf = LEAF
         self.key, self.kid = issuer.P256, "one"
+        self.issuer_s_key, self.issuer_s_kid = issuer.P256, "one"
         self.got: Counter[str] = Counter()
         self._is_done = False
         self._rounds = 0
@@ -141,6 +170,7 @@ class Callers:
                 self._once("fresh", fresh),
                 self._once("by keys", kept, self._token(CLUSTER)),
                 self._once("by review", kept, self._token(REVIEWED)),
+                self._once("by issuer", kept, self._token_of_issuer()),
             )
         async with self._came:
             self._rounds += 1
@@ -150,9 +180,19 @@ class Callers:
         return self.running.connect(trusting(self.leaf, self.running.directory))
 
     def _token(self, iss: str) -> str:
-        now = self.running.house.time.now
+        now = self._now
         claims = account_claims(iss, iat=now - 1, nbf=now - 1, exp=now + 600)
         return token(claims, self.key, kid=self.kid)
+
+    def _token_of_issuer(self) -> str:
+        claims = oidc_claims(iat=self._now - 1, exp=self._now + 600)
+        return token(claims, self.issuer_s_key, kid=self.issuer_s_kid)
+
+    @property
+    def _now(self) -> float:
+        clock = self.running.house.clock
+        assert clock is not None
+        return clock.wall()
 
     async def _once(self, way: str, client: httpx.AsyncClient, text: str | None = None) -> None:
         headers = {} if text is None else {"authorization": f"Bearer {text}"}
@@ -163,8 +203,9 @@ class Callers:
             self.got[f"{way}: {type(error).__name__}"] += 1
 
 
-ALL_WELL: Final = {"kept: 200", "fresh: 200", "by keys: 200", "by review: 200"}
-SUBJECTS: Final = {"mesh": "CN=sync-worker", "cluster": "crm/sync-worker"}
+WAYS: Final = ("kept", "fresh", "by keys", "by review", "by issuer")
+ALL_WELL: Final = {f"{way}: 200" for way in WAYS}
+SUBJECTS: Final = {"mesh": "CN=sync-worker", "cluster": "crm/sync-worker", "idp": "loyalty"}
 IDENTITIES: Final = [{"via": via, "subject": subject} for via, subject in SUBJECTS.items()]
 CRM: Final = {
     "name": "crm",
@@ -174,19 +215,22 @@ CRM: Final = {
 
 
 def ways(port: int) -> list[dict[str, Any]]:
-    """Return the ways in: a certificate, a key set in a file, an API server over real TLS."""
+    """Return the ways in: a certificate, keys in a file, API server and issuer over real TLS."""
+    there = f"https://localhost:{port}"
     return [
         {"name": "mesh", "method": "mutual_tls", "identity": "subject"},
         JWT | {"keys": {"file": KEYS_FILE}},
-        REVIEW | {"api_server": f"https://localhost:{port}", "cache": 0},
+        REVIEW | {"api_server": there, "cache": 0},
+        IDP | {"keys": {"jwks_uri": f"{there}/keys"}, "ca_file": ISSUER_CA},
     ]
 
 
 class Swap:
     """The house with the service running in it under load, and what can be swapped."""
 
-    def __init__(self, house: House, api: ApiServer, callers: Callers) -> None:
-        self.house, self.api, self.callers = house, api, callers
+    def __init__(self, moving: Moving, house: House, outside: Outside, callers: Callers) -> None:
+        self.house, self.outside, self.callers = house, outside, callers
+        self._moving = moving
 
     async def put(self, name: str, files: Mapping[str, bytes], outcome: str = "replaced") -> None:
         """Replace files, and wait until the watch named ``name`` says what became of it."""
@@ -196,6 +240,16 @@ class Swap:
         self.application.reload()
         await self.callers.until(
             lambda: counted(self.house, "reloads_total").get(series, 0) > before
+        )
+        await self.callers.more()
+
+    async def refetch(self, event: str) -> None:
+        """Let the issuer's keys grow old, and wait until a fetch of them has ended in ``event``."""
+        series = f'{{event="{event}",name="idp"}}'
+        before = counted(self.house, "authentication_events_total").get(series, 0)
+        self._moving.ahead += REFRESH + 1
+        await self.callers.until(
+            lambda: counted(self.house, "authentication_events_total").get(series, 0) > before
         )
         await self.callers.more()
 
@@ -263,10 +317,47 @@ async def signing_key_in_use(swap: Swap) -> None:
     await swap.callers.more()
 
 
+async def fetched_key(swap: Swap) -> None:
+    """Rotate the issuer's key: the next one is fetched before it signs, the old one goes."""
+    old, new = jwk(issuer.P256, "one"), jwk(issuer.OTHER_P256, "two")
+    swap.outside.keys = key_set(old, new)
+    await swap.refetch("keys-replaced")
+    swap.callers.issuer_s_key, swap.callers.issuer_s_kid = issuer.OTHER_P256, "two"
+    await swap.callers.more()
+    swap.outside.keys = key_set(new)
+    await swap.refetch("keys-replaced")
+
+
+async def fetched_key_in_use(swap: Swap) -> None:
+    """Sign with a key that the issuer has shown for a moment: an unknown one is fetched."""
+    old, new = jwk(issuer.P256, "one"), jwk(issuer.OTHER_P256, "two")
+    swap.outside.keys = key_set(old, new)
+    swap.callers.issuer_s_key, swap.callers.issuer_s_kid = issuer.OTHER_P256, "two"
+    await swap.callers.more()
+
+
+async def issuer_away(swap: Swap) -> None:
+    """Let the issuer show keys by an authority that nobody trusts: those that are known go on."""
+    await swap.put("authority:idp", {ISSUER_CA: NEXT.pem})
+    await swap.refetch("keys-failed")
+    await swap.put("authority:idp", {ISSUER_CA: BOTH})
+    await swap.refetch("keys-unchanged")
+
+
+async def issuer_authority(swap: Swap) -> None:
+    """Move the issuer from one authority to the next."""
+    await swap.put("authority:idp", {ISSUER_CA: BOTH})
+    await swap.put("authority:reviewed", {API_CA: BOTH})  # the same certificate is shown there
+    swap.outside.show(NEXT)
+    await swap.refetch("keys-unchanged")
+    await swap.put("authority:idp", {ISSUER_CA: NEXT.pem})
+    await swap.refetch("keys-unchanged")
+
+
 async def api_server_authority(swap: Swap) -> None:
     """Move the API server from one authority to the next."""
     await swap.put("authority:reviewed", {API_CA: BOTH})
-    swap.api.show(NEXT)
+    swap.outside.show(NEXT)
     await swap.callers.more()
     await swap.put("authority:reviewed", {API_CA: NEXT.pem})
 
@@ -275,7 +366,7 @@ async def own_token(swap: Swap) -> None:
     """Let the kubelet renew our own token: the next question is asked with it."""
     swap.house.files["/cluster/token"] = b"renewed"
     await swap.callers.more()
-    assert swap.api.shown["bearer renewed"] > 0
+    assert swap.outside.shown["bearer renewed"] > 0
 
 
 async def callers(swap: Swap) -> None:
@@ -319,6 +410,10 @@ SWAPS: Final[Sequence[Callable[[Swap], Awaitable[None]]]] = (
     client_authority,
     signing_key,
     signing_key_in_use,
+    fetched_key,
+    fetched_key_in_use,
+    issuer_away,
+    issuer_authority,
     api_server_authority,
     own_token,
     callers,
@@ -330,8 +425,8 @@ SWAPS: Final[Sequence[Callable[[Swap], Awaitable[None]]]] = (
 @asynccontextmanager
 async def under_load(directory: Path) -> AsyncIterator[Swap]:
     """Run the service on real sockets with callers that keep asking in every way."""
-    moving, api = Moving(), ApiServer(directory)
-    async with api.open() as port:
+    moving, outside = Moving(), Outside(directory)
+    async with outside.open() as port:
         house = composed(
             directory,
             house=moving.house(directory),
@@ -339,14 +434,14 @@ async def under_load(directory: Path) -> AsyncIterator[Swap]:
             authentication=ways(port),
             callers=[CRM],
         )
-        house.files[KEYS_FILE] = key_set(jwk(issuer.P256, "one"))
+        house.files |= {KEYS_FILE: key_set(jwk(issuer.P256, "one")), ISSUER_CA: AUTHORITY.pem}
         gigya = house.dial
         assert gigya is not None
         house.dial = lambda peer: dial(peer) if peer.trust is not None else gigya(peer)
         async with serving(house) as running:
             moving.ahead += 11  # the first fetch is over: an unknown key is looked up at once
             async with Callers(running).asking() as asking:
-                yield Swap(house, api, asking)
+                yield Swap(moving, house, outside, asking)
 
 
 class TestSwaps:
@@ -408,7 +503,7 @@ class TestShutOut:
             await load.callers.more()
             got = set(load.callers.got)
 
-        assert {"kept: 401", "fresh: 401", "by keys: 401", "by review: 401"} == got
+        assert {f"{way}: 401" for way in WAYS} == got
         assert "identity-unknown" == load.house.records()[-1]["reason"]
 
     async def test_by_signing_key(self, tmp_path: Path) -> None:
