@@ -83,6 +83,7 @@ METRICS: Final = (
     Row("upstream_ignored_parameters", _C, "Parameters that Gigya ignored", ("site", "name")),
     Row("upstream_in_flight", _G, "Calls to Gigya under way", ("site",)),
     Row("upstream_waiting", _G, "Calls to Gigya that wait for a slot", ("site",)),
+    Row("upstream_resting", _G, "Sessions and providers left alone for a moment", ("site",)),
     Row("upstream_shed", _C, "Calls to Gigya refused for want of a slot", ("site",)),
     Row("breaker_open", _G, "1 while a site's calls are stopped, 0.5 while probing", ("site",)),
     Row("credentials_rejected", _G, "1 while Gigya refuses a site's credentials", ("site",)),

@@ -109,6 +109,11 @@ HAPPENINGS: Final[Mapping[str, tuple[Tell, dict[str, float], list[tuple[str, str
         {"breaker_open shop": 1, "breaker_transitions_total shop open": 1},
         [("warning", "breaker")],
     ),
+    "a breaker that heeds a rate limit": (
+        lambda room: room.site.breaker(State.BUSY),
+        {"breaker_open shop": 1, "breaker_transitions_total shop busy": 1},
+        [("warning", "breaker")],
+    ),
     "a breaker probing": (
         lambda room: room.site.breaker(State.HALF_OPEN),
         {"breaker_open shop": 0.5},

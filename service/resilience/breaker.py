@@ -1,7 +1,7 @@
 """When to leave a site of Gigya's alone for a while, instead of asking it again."""
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +10,13 @@ from typing import Final
 
 from service.errors import (
     ServiceError,
-    UpstreamInvalid,
+    UpstreamBusy,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from service.resilience.blame import Blame, blame_of, code_of
+from service.resilience.subjects import About, Subjects
 
 
 class State(StrEnum):
@@ -25,10 +27,9 @@ class State(StrEnum):
     HALF_OPEN = "half-open"
     REJECTED = "rejected"
     """Open, because Gigya refuses our credentials; told to observers only."""
+    BUSY = "busy"
+    """Open, because Gigya asked us to slow down; told to observers only."""
 
-
-OUTAGE: Final = (UpstreamUnavailable, UpstreamTimeout, UpstreamInvalid)
-"""What counts as Gigya being away. A refusal of our credentials does not."""
 
 PATIENCE: Final = 1.0
 """Seconds after which a call that its callers gave up counts as one that failed.
@@ -37,13 +38,9 @@ Without it callers with short deadlines would keep the breaker from ever learnin
 were it shorter, one impatient caller could close a healthy Gigya to all others.
 """
 
-
-SUBJECTS: Final = 1024
-"""Subjects that are remembered; the one that failed longest ago makes room."""
-
-SUBJECT: Final = (
-    "Gigya fails for this session again and again, and is not asked about it for a moment."
-)
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds of the first pause that Gigya's rate limit gets, and of the longest; each doubles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +50,28 @@ class Limits:
     failures: int
     window: float
     cool_down: float
-    rejections: int = 3
-    """Refusals of our credentials in a row; one alone may be about what a caller sent."""
+    refusals: int = 3
+    """Answers in a row that refuse us, or ask us to slow down; one alone may be about what a caller
+    sent. So many in a row about one session or provider leave that one alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call that was let through; ``is_stranger`` if although the breaker is open."""
+
+    at: float
+    about: About
+    is_stranger: bool
 
 
 class Breaker:
     """Lets calls through, or refuses them at once, by what became of the last ones.
 
-    After the cool-down one call is let through as a probe; its fate decides. ``is_rejection`` tells
-    a refusal of our credentials: ``rejections`` in a row get a cool-down of the same length without
-    being an outage. ``is_of_all`` tells what cannot be about the one session that was asked for.
+    After the cool-down one call is let through as a probe; its fate decides, and one that hangs
+    makes room for the next after another cool-down. Only a success says that others fare better
+    than those that failed, so until as many sessions as ``failures`` have failed, a stranger, a
+    session that has not, may still ask: a few sick ones close nothing for the others. ``blame``
+    tells whom a failure speaks of.
     """
 
     def __init__(
@@ -70,188 +79,223 @@ class Breaker:
         limits: Limits,
         *,
         monotonic: Callable[[], float],
-        is_rejection: Callable[[ServiceError], bool] = lambda _: False,
-        is_of_all: Callable[[ServiceError], bool] = lambda _: False,
+        blame: Callable[[ServiceError], Blame] = blame_of,
         observe: Callable[[State], None] = lambda _: None,
     ) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._is_rejection = is_rejection
-        self._is_of_all = is_of_all
+        self._blame = blame
         self._observe = observe
-        self._failures: deque[tuple[float, Hashable]] = deque(maxlen=limits.failures)
-        self._subjects = _Subjects(limits)
-        self._rejected = 0
+        self._failures: deque[tuple[float, About]] = deque(maxlen=limits.failures)
+        self._subjects = Subjects(window=limits.window, cool_down=limits.cool_down)
+        self._row = _Row()
         self._until: float | None = None
-        self._why: type[ServiceError] = UpstreamUnavailable
-        self._probing = False
-        self._renewed_at = -math.inf
+        self._opened_by = Blame.OUTAGE
+        self._sick: set[About] = set()
+        self._probe: Call | None = None
+        self._strangers = 0
+        self._pause = 0.0
+        self._renewed_at = self._closed_at = -math.inf
 
     @property
     def state(self) -> State:
-        """What the breaker does with the next call."""
+        """What the breaker does with the next call; for a stranger see ``check``."""
         if self._until is None:
             return State.CLOSED
-        waits = self._probing or self._monotonic() < self._until
+        now, probe = self._monotonic(), self._probe
+        waits = now < self._until or (probe is not None and now < probe.at + self._limits.cool_down)
         return State.OPEN if waits else State.HALF_OPEN
+
+    @property
+    def resting(self) -> int:
+        """How many sessions and providers are left alone, each by itself."""
+        return self._subjects.resting(self._monotonic())
 
     def renew(self) -> None:
         """Note that our credentials are others now: what was refused tells nothing about them."""
         self._renewed_at = self._monotonic()
-        self._rejected = 0
-        if self._until is not None and self._why is UpstreamRejected:
-            self._until, self._probing = self._renewed_at, False
+        self._row.clear()
+        self._subjects.forgive(UpstreamRejected)
+        if self._until is not None and self._opened_by in REJECTIONS:
+            self._until, self._probe = self._renewed_at, None
 
-    def check(self, about: Hashable = None) -> None:
+    def check(self, about: About = ()) -> None:
         """Raise what the last calls met if no call ``about`` this would be let through now."""
-        if (wait := self._subjects.wait(about, self._monotonic())) > 0:
-            raise UpstreamUnavailable(SUBJECT, reason="breaker-open", retry_after=wait)
-        if self.state is State.OPEN and self._until is not None:
+        self._subjects.check(about, self._monotonic())
+        if self._until is not None and self.state is State.OPEN and not self._is_stranger(about):
             wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
-            raise self._why(REFUSALS[self._why], reason="breaker-open", retry_after=wait)
+            kind = KINDS[self._opened_by]
+            raise kind(REFUSALS[kind], reason="breaker-open", retry_after=wait)
 
-    def guard(self, about: Hashable = None) -> "Guard":
+    def guard(self, about: About = ()) -> "Guard":
         """Return what lets the call in its block through and notes its fate.
 
-        Entering it raises what the last calls met, with the seconds to wait, instead. Failures of
-        calls that ask ``about`` the same count once in a window, and end in a cool-down of their
-        own: one session that Gigya fails, and a caller that asks for it again and again, close
-        nothing for the others.
+        Entering it raises what the last calls met, with the seconds to wait, instead. A session
+        that fails again and again gets a cool-down of its own, whatever becomes of the others.
         """
         return Guard(self, about)
 
-    def began(self, about: Hashable = None) -> tuple[float, bool]:
-        """Let a call through; return when that was, and whether it probes."""
-        probes = self._admit(about)
-        return self._monotonic(), probes
-
-    def ended(
-        self, error: BaseException | None, begun: tuple[float, bool], about: Hashable = None
-    ) -> None:
-        """Note the fate of a call that was let through."""
-        at, probes = begun
-        if error is None:
-            self._succeeded(about)
-        elif isinstance(error, ServiceError) and self._is_of_before(error, at):
-            return
-        elif isinstance(error, ServiceError):
-            self._failed(error, about, probes=probes)
-        else:
-            self._given_up(self._monotonic() - at, about, probes=probes)
-
-    def _is_of_before(self, error: ServiceError, at: float) -> bool:
-        """Whether it refuses what is no longer in use."""
-        return at < self._renewed_at and self._is_rejection(error)
-
-    def _admit(self, about: Hashable) -> bool:
+    def began(self, about: About = ()) -> Call:
+        """Let a call through, and return it for ``ended``; raises as ``check`` does."""
         self.check(about)
-        if self.state is State.HALF_OPEN:
-            self._probing = True
+        state = self.state
+        call = Call(self._monotonic(), about, state is State.OPEN)
+        if state is State.HALF_OPEN:
+            self._probe = call
             self._observe(State.HALF_OPEN)
-            return True
-        return False
+        self._strangers += call.is_stranger
+        return call
 
-    def _succeeded(self, about: Hashable) -> None:
-        self._subjects.well(about)
-        self._probing = False
-        self._rejected = 0
+    def ended(self, error: BaseException | None, call: Call) -> None:
+        """Note the fate of a call that was let through; each ends once."""
+        probes = self._probe is call
+        if probes:
+            self._probe = None
+        self._strangers -= call.is_stranger
+        if error is None:
+            self._answered(Blame.NOBODY, call)
+        elif isinstance(error, ServiceError):
+            self._judge(error, call, probes=probes)
+        elif self._monotonic() - call.at >= PATIENCE:
+            self._judge(UpstreamTimeout("Nobody waited any longer."), call, probes=probes)
+
+    def _judge(self, error: ServiceError, call: Call, *, probes: bool) -> None:
+        blame = self._blame(error)
+        if blame in REJECTIONS and call.at < self._renewed_at:
+            return  # it refuses what is no longer in use
+        if blame not in KINDS:
+            self._answered(blame, call, type(error))
+            return
+        if blame not in OF_ALL:
+            self._subjects.failed(
+                call.about, self._monotonic(), most=self._limits.failures, why=KINDS[blame]
+            )
+        if call.at >= self._closed_at:  # else it is of an outage that is over
+            self._failed(blame, error, call, probes=probes)
+
+    def _answered(self, blame: Blame, call: Call, why: type[ServiceError] = ServiceError) -> None:
+        now = self._monotonic()
+        for subject, of in ((call.about[:1], Blame.PROVIDER), (call.about, Blame.SESSION)):
+            if blame is of:
+                self._subjects.failed(subject, now, most=self._limits.refusals, why=why)
+            else:
+                self._subjects.well(subject)
+        self._row.clear()
         self._failures.clear()
+        self._pause = 0.0
         if self._until is not None:
-            self._until = None
+            self._until, self._probe, self._closed_at = None, None, now
             self._observe(State.CLOSED)
 
-    def _given_up(self, seconds: float, about: Hashable, *, probes: bool) -> None:
-        if seconds >= PATIENCE:
-            self._failed(UpstreamTimeout("Nobody waited any longer."), about, probes=probes)
-        elif probes:
-            self._probing = False  # it told nothing: the next call may probe
+    def _failed(self, blame: Blame, error: ServiceError, call: Call, *, probes: bool) -> None:
+        if self._until is not None:
+            self._sick.add(call.about)
+            if not probes:
+                return  # begun before the breaker opened, or by a stranger: the wait is as long
+        is_one_too_many = self._is_one_too_many(blame, call)
+        if probes or is_one_too_many:
+            self._open(blame, error)
 
-    def _failed(self, error: ServiceError, about: Hashable, *, probes: bool) -> None:
-        rejected = self._is_rejection(error)
-        if not rejected and not is_outage(error):
-            self._succeeded(about)  # Gigya answered, whatever it said of the user
-            return
-        if self._until is not None and not probes:
-            return  # begun before the breaker opened: it tells nothing new
-        self._probing = False
-        now = self._monotonic()
-        if self._subjects.failed(None if self._is_of_all(error) else about, now) == 1:
-            self._rejected = self._rejected + 1 if rejected else 0
-            self._failures.append((now, about))
-        if probes or self._rejected >= self._limits.rejections or self._is_full(now):
-            self._until = now + self._limits.cool_down
-            self._why = UpstreamRejected if rejected else UpstreamUnavailable
-            self._observe(State.REJECTED if rejected else State.OPEN)
+    def _is_one_too_many(self, blame: Blame, call: Call) -> bool:
+        now, in_a_row = self._monotonic(), self._row.count(blame, call)
+        if not in_a_row:
+            return False  # a right that is missing counts once for each session
+        self._failures.append((now, call.about))
+        is_full = len(self._failures) == self._limits.failures
+        return (blame is not Blame.OUTAGE and in_a_row >= self._limits.refusals) or (
+            is_full and now - self._failures[0][0] <= self._limits.window
+        )
 
-    def _is_full(self, now: float) -> bool:
-        full = len(self._failures) == self._limits.failures
-        return full and now - self._failures[0][0] <= self._limits.window
+    def _open(self, blame: Blame, error: ServiceError) -> None:
+        if self._until is None:
+            self._sick = {about for _, about in self._failures}
+        self._until = self._monotonic() + self._seconds(blame, error)
+        self._opened_by = blame
+        self._observe(STATES[KINDS[blame]])
+
+    def _seconds(self, blame: Blame, error: ServiceError) -> float:
+        if blame is not Blame.PAUSE:
+            return self._limits.cool_down
+        # Gigya names no time; a gateway may, and then its word counts.
+        asked = error.retry_after if code_of(error) is None else None
+        self._pause = min(LONGEST_PAUSE, max(asked or FIRST_PAUSE, 2 * self._pause))
+        return self._pause
+
+    def _is_stranger(self, about: About) -> bool:
+        return (
+            self._opened_by not in OF_ALL
+            and about != ()
+            and about not in self._sick
+            and len(self._sick) + self._strangers < self._limits.failures
+        )
 
 
-class _Subjects:
-    """What calls were about that failed lately, each with its count and its own cool-down."""
+class _Row:
+    """Answers of one kind in a row."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._known: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+    def __init__(self) -> None:
+        self._kind: type[ServiceError] | None = None
+        self._members: set[Hashable] = set()
 
-    def __len__(self) -> int:
-        return len(self._known)
+    def clear(self) -> None:
+        """End the row."""
+        self._members.clear()
 
-    def wait(self, about: Hashable, now: float) -> float:
-        """Return the seconds that ``about`` is still left alone."""
-        count, at = self._known.get(about, (0, 0.0))
-        return at + self._limits.cool_down - now if count >= self._limits.failures else 0.0
-
-    def failed(self, about: Hashable, now: float) -> int:
-        """Count a failure; return which one it is in the window (without a subject: the first)."""
-        if about is None:
-            return 1
-        count, at = self._known.pop(about, (0, now))
-        count = count + 1 if now - at <= self._limits.window else 1
-        self._known[about] = (count, now)
-        if len(self._known) > SUBJECTS:
-            self._known.popitem(last=False)
-        return count
-
-    def well(self, about: Hashable) -> None:
-        """Forget a subject that was answered."""
-        self._known.pop(about, None)
+    def count(self, blame: Blame, call: Call) -> int:
+        """Return which one in its row it is; 0 if it was counted before."""
+        kind, member = KINDS[blame], call.about if blame is Blame.RIGHTS and call.about else call
+        if kind is not self._kind or blame is Blame.OUTAGE:
+            self._kind, self._members = kind, set()
+        if member in self._members:
+            return 0
+        self._members.add(member)
+        return len(self._members)
 
 
 class Guard:
     """One call that a breaker watches."""
 
-    __slots__ = ("_about", "_begun", "_breaker")
+    __slots__ = ("_about", "_breaker", "_call")
 
-    def __init__(self, breaker: Breaker, about: Hashable = None) -> None:
+    def __init__(self, breaker: Breaker, about: About = ()) -> None:
         self._breaker = breaker
         self._about = about
 
     def __enter__(self) -> None:
-        self._begun = self._breaker.began(self._about)
+        self._call = self._breaker.began(self._about)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._breaker.ended(error, self._begun, self._about)
+        self._breaker.ended(error, self._call)
 
 
-def is_outage(error: ServiceError) -> bool:
-    """Whether ``error`` tells that Gigya is away, not what it answered about one session."""
-    code = error.exchange.error_code if error.exchange else None
-    if isinstance(error, UpstreamInvalid) and code is not None:
-        return False  # Gigya answered, in words that we do not know
-    return isinstance(error, OUTAGE) and code != PROVIDER_AWAY
+KINDS: Final[Mapping[Blame, type[ServiceError]]] = {
+    Blame.OUTAGE: UpstreamUnavailable,
+    Blame.PAUSE: UpstreamBusy,
+    Blame.RIGHTS: UpstreamRejected,
+    Blame.CREDENTIALS: UpstreamRejected,
+}
+"""What opens the breaker, and what is answered meanwhile; the rest is about less than the site."""
 
+OF_ALL: Final = frozenset({Blame.PAUSE, Blame.CREDENTIALS})
+"""What cannot be about the one session that was asked about: no stranger fares better."""
 
-PROVIDER_AWAY: Final = 500023
-"""Gigya's "Provider error": one provider is away, and Gigya is not."""
+REJECTIONS: Final = frozenset({Blame.RIGHTS, Blame.CREDENTIALS})
 
+STATES: Final[Mapping[type[ServiceError], State]] = {
+    UpstreamUnavailable: State.OPEN,
+    UpstreamBusy: State.BUSY,
+    UpstreamRejected: State.REJECTED,
+}
 
 REFUSALS: Final[Mapping[type[ServiceError], str]] = {
     UpstreamUnavailable: (
         "Gigya has failed repeatedly and is left alone for a moment. Ask again later."
+    ),
+    UpstreamBusy: (
+        "Gigya has asked this service to slow down and is left alone for a moment. Ask again"
+        " later, and less often."
     ),
     UpstreamRejected: (
         "Gigya has just refused this service's credentials and is not asked again for a moment."

@@ -18,7 +18,7 @@ from service.logs import Log
 from service.metrics import NOBODY, Metrics
 from service.reception import Refusal
 from service.resilience.admission import Admission
-from service.resilience.breaker import State
+from service.resilience.breaker import Breaker, State
 from service.resilience.retries import Retry
 from service.watch import Change, Outcome
 from service.wiring.entrance import BAD, GOOD, UNKNOWN
@@ -223,10 +223,11 @@ class SiteObserver:
         for opening in (Opening.UNOPENED, Opening.PLAIN_REFUSED):
             self._metrics.begin("decrypts", self._site, NOBODY, opening)
 
-    def watch(self, admission: Admission) -> None:
-        """Show the slots that are taken and waited for."""
+    def watch(self, admission: Admission, breaker: Breaker) -> None:
+        """Show the slots that are taken and waited for, and what is left alone by itself."""
         self._metrics.read("upstream_in_flight", lambda: admission.in_flight, self._site)
         self._metrics.read("upstream_waiting", lambda: admission.waiting, self._site)
+        self._metrics.read("upstream_resting", lambda: breaker.resting, self._site)
 
 
 _OF_A_SITE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -241,6 +242,7 @@ _OPENNESS: Final = {
     State.HALF_OPEN: 0.5,
     State.OPEN: 1.0,
     State.REJECTED: 0.0,  # no outage: an alarm of its own
+    State.BUSY: 1.0,
 }
 
 

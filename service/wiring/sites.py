@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from service.broker import Site as BrokerSite
 from service.catalogue import Catalogue
-from service.errors import ServiceError, UpstreamRejected
 from service.gigya.authentication import (
     Bearer,
     Credentials,
@@ -31,7 +30,6 @@ from service.gigya.signature import BaseString, proves_user
 from service.gigya.sites import DATA_CENTERS, origin, simulator_origin
 from service.gigya.slots import Slots
 from service.gigya.terms import Terms
-from service.gigya.troubles import CREDENTIAL_CODES
 from service.live import Live
 from service.model import Uid, UidSignature
 from service.outbound import Outbound
@@ -282,43 +280,19 @@ def _protected(
         queue=upstream.queue,
         observe=observed.shed,
     )
-    observed.watch(admission)
+    breaker = Breaker(
+        BreakerLimits(
+            failures=upstream.breaker.failures,
+            window=upstream.breaker.window,
+            cool_down=upstream.breaker.cool_down,
+        ),
+        monotonic=world.clock.monotonic,
+        observe=observed.breaker,
+    )
+    observed.watch(admission, breaker)
     return SiteSource(
         source=source,
-        breaker=Breaker(
-            BreakerLimits(
-                failures=upstream.breaker.failures,
-                window=upstream.breaker.window,
-                cool_down=upstream.breaker.cool_down,
-            ),
-            monotonic=world.clock.monotonic,
-            is_rejection=is_rejection,
-            is_of_all=is_of_all,
-            observe=observed.breaker,
-        ),
+        breaker=breaker,
         admission=admission,
         generations=lambda: (rings.generation, slots.generation),
     )
-
-
-def is_rejection(error: ServiceError) -> bool:
-    """Whether Gigya refuses our credentials: no outage, but no use in asking on either."""
-    if not isinstance(error, UpstreamRejected):
-        return False
-    code = error.exchange.error_code if error.exchange else None
-    return code in CREDENTIAL_CODES or error.reason in OAUTH_REJECTIONS
-
-
-def is_of_all(error: ServiceError) -> bool:
-    """Whether ``error`` cannot be about one session alone: our credentials, not a right."""
-    code = error.exchange.error_code if error.exchange else None
-    return is_rejection(error) and code not in RIGHTS
-
-
-RIGHTS: Final = frozenset({403000, 403007})
-"""Refusals that may also be about the one user or provider that was asked for."""
-
-OAUTH_REJECTIONS: Final = frozenset(
-    f"oauth-{error}"
-    for error in ("invalid_client", "unauthorized_client", "access_denied", "invalid_grant")
-)

@@ -36,6 +36,9 @@ class Breaker(StrEnum):
     FAILURE = "counts as a failure"
     REJECTION = "counts as a rejection"
     RIGHTS = "counts as a rejection, once for each session"
+    PAUSE = "counts as a request to slow down"
+    SESSION = "none; three in a row, and the session rests"
+    PROVIDER = "none; three in a row, and the provider rests"
     ANSWER = "none: Gigya answered"
 
 
@@ -81,7 +84,8 @@ def foreign(_: Authority) -> Certificate:
 class Failure:
     """What is injected (the first half), and what must come of it (the second).
 
-    ``deadline`` is the service's, in seconds; ``calls`` are attempts at Gigya.
+    ``deadline`` is the service's, in seconds; ``calls`` are attempts at Gigya, and ``arrives``
+    whether they get there.
     """
 
     group: str
@@ -100,10 +104,12 @@ class Failure:
     calls: int
     breaker: Breaker
     reason: str
+    arrives: bool = True
 
 
 _COUNTS: Final[Mapping[str, Any]] = {"breaker": Breaker.FAILURE}
 _ANSWER: Final[Mapping[str, Any]] = {"breaker": Breaker.ANSWER}
+_OURS: Final[Mapping[str, Any]] = {"breaker": Breaker.REJECTION}
 _AWAY: Final[Mapping[str, Any]] = {"status": 503, "code": "upstream-unavailable", **_COUNTS}
 _LATE: Final[Mapping[str, Any]] = {
     "status": 504, "code": "upstream-timeout", "calls": 1, "reason": "timeout", "deadline": 0.35,
@@ -116,6 +122,7 @@ _SERVED: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 _BROKEN: Final[Mapping[str, Any]] = {**_INVALID, "calls": 3, "reason": "broken-reply"}
 _CUT: Final[Mapping[str, Any]] = {**_AWAY, "calls": 3, "reason": "unreachable-connection-lost"}
+_LOST: Final[Mapping[str, Any]] = {"arrives": False}
 
 
 def _network() -> Iterator[Failure]:
@@ -125,25 +132,34 @@ def _network() -> Iterator[Failure]:
         return Failure(group=network, what=what, **more)
 
     yield row(
-        "connection refused", port=Port.REFUSED, **_AWAY, calls=3, reason="unreachable-refused"
-    )
+        "connection refused", port=Port.REFUSED, **_AWAY, **_LOST, calls=3,
+        reason="unreachable-refused",
+    )  # fmt: skip
     yield row(
         "connection never accepted (firewall)",
         port=Port.FULL,
         **_AWAY,
+        **_LOST,
         calls=3,
         reason="unreachable-connect-timeout",
     )
-    yield row("reset when the connection is accepted", act=proxy.reset_at_once, **_CUT)
-    yield row("closed when the connection is accepted", act=proxy.close_at_once, **_CUT)
-    yield row("reset at the first octet of the request", act=proxy.reset_at_first_word, **_CUT)
-    yield row("reset after the request", act=proxy.reset_after_request, **_CUT)
-    yield row("closed after the request", act=proxy.close_after_request, **_CUT)
+    yield row("reset when the connection is accepted", act=proxy.reset_at_once, **_CUT, **_LOST)
+    yield row("closed when the connection is accepted", act=proxy.close_at_once, **_CUT, **_LOST)
+    yield row(
+        "reset at the first octet of the request", act=proxy.reset_at_first_word, **_CUT, **_LOST
+    )
+    yield row("reset after the request", act=proxy.reset_after_request, **_CUT, **_LOST)
+    yield row("closed after the request", act=proxy.close_after_request, **_CUT, **_LOST)
     yield row("reset in the answer's head", act=proxy.reset_after_answer_begins, **_CUT)
     yield row("reset after the answer's head", knob=Knob(wire=Wire.RESET_AFTER_HEADERS), **_BROKEN)
     yield row("reset in the answer's body", knob=Knob(wire=Wire.RESET_IN_BODY), **_BROKEN)
     yield row("lost once, then well", knob=Knob(wire=Wire.RESET, times=1), **_SERVED, calls=2)
-    yield row("black hole: the connection is taken, nothing comes", act=proxy.say_nothing, **_LATE)
+    yield row(
+        "black hole: the connection is taken, nothing comes",
+        act=proxy.say_nothing,
+        **_LATE,
+        **_LOST,
+    )
     yield row("no answer to the request", knob=Knob(wire=Wire.SILENCE), **_LATE)
     yield row("an octet at a time, from the status line on", act=proxy.drip_all, **_LATE)
     yield row("an octet at a time, in the body", act=proxy.drip_body, **_LATE)
@@ -157,8 +173,8 @@ def _tls() -> Iterator[Failure]:
     def row(what: str, **more: Any) -> Failure:
         return Failure(group="TLS and proxy", what=what, **{"way": Way.TLS, **more})
 
-    wall: Mapping[str, Any] = {**_AWAY, "calls": 1, "reason": "unreachable-tls"}
-    gate: Mapping[str, Any] = {**_AWAY, "calls": 3, "reason": "unreachable-proxy"}
+    wall: Mapping[str, Any] = {**_AWAY, **_LOST, "calls": 1, "reason": "unreachable-tls"}
+    gate: Mapping[str, Any] = {**_AWAY, **_LOST, "calls": 3, "reason": "unreachable-proxy"}
     yield row("certificate for another name", certify=another_name, **wall)
     yield row("certificate that has expired", certify=expired, **wall)
     yield row("certificate that is not valid yet", certify=too_new, **wall)
@@ -167,6 +183,7 @@ def _tls() -> Iterator[Failure]:
         "reset in the handshake",
         act=proxy.reset_at_first_word,
         **_AWAY,
+        **_LOST,
         calls=3,
         reason="unreachable-refused",
     )
@@ -174,6 +191,7 @@ def _tls() -> Iterator[Failure]:
         "no answer to the handshake",
         act=proxy.say_nothing,
         **_AWAY,
+        **_LOST,
         calls=3,
         reason="unreachable-connect-timeout",
     )
@@ -213,16 +231,20 @@ def _answers() -> Iterator[Failure]:
     gateway: Mapping[str, Any] = {**_AWAY, "calls": 3, "reason": "gateway-error"}
     large: Mapping[str, Any] = {**_INVALID, "calls": 1, "reason": "too-large"}
     html = Body.HTML
-    yield row("not HTTP", act=proxy.script(b"220 mail.example.com ESMTP\r\n\r\n"), **_BROKEN)
+    yield row(
+        "not HTTP", act=proxy.script(b"220 mail.example.com ESMTP\r\n\r\n"), **_BROKEN, **_LOST
+    )
     yield row(
         "head over 8 KiB a line",
         act=proxy.script(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 20_000 + b"\r\n\r\n"),
         **_BROKEN,
+        **_LOST,
     )
     yield row(
         "chunks that are none",
         act=proxy.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         **_BROKEN,
+        **_LOST,
     )
     yield row("length shorter than the body", act=proxy.length_too_short, **_BROKEN)
     yield row("length longer than the body", act=proxy.length_too_long, **_BROKEN)
@@ -265,7 +287,7 @@ def _answers() -> Iterator[Failure]:
         status=503,
         code="upstream-busy",
         calls=1,
-        **_ANSWER,
+        breaker=Breaker.PAUSE,
         reason="http-429",
     )
     yield row(
@@ -300,7 +322,7 @@ def _answers() -> Iterator[Failure]:
 
 
 _PAUSE: Final = "the pause it asks for is longer than the deadline"
-_BUSY: Final = (503, "upstream-busy", Breaker.ANSWER)
+_BUSY: Final = (503, "upstream-busy", Breaker.SESSION)
 _DOWN: Final = (503, "upstream-unavailable", Breaker.FAILURE)
 _NO: Final = (502, "upstream-rejected", Breaker.ANSWER)
 _KEYS: Final = (502, "upstream-rejected", Breaker.REJECTION)
@@ -312,12 +334,11 @@ _CODES: Final[tuple[tuple[tuple[int, str, Breaker], int, tuple[int, ...]], ...]]
     (_AGAIN, 1, (403009, 403011, 403012, 403017, 403022, 403023, 500014)),
     (_BUSY, 3, (409030,)),
     (_DOWN, 3, (500001, 500028, 500034)),
-    ((503, "upstream-unavailable", Breaker.ANSWER), 3, (500023,)),
+    ((503, "upstream-unavailable", Breaker.PROVIDER), 3, (500023,)),
     ((504, "upstream-timeout", Breaker.FAILURE), 3, (504001, 504002)),
-    (_NO, 1, (301001, 400001, 400002, 400006, 400030, 400093, 403001, 403006, 403026, 403036,
-              403041, 405001, 500002, 500003, 500031)),
-    (_KEYS, 1, (400008, 403003, 403010)),
-    ((502, "upstream-rejected", Breaker.RIGHTS), 1, (403000, 403007)),
+    (_NO, 1, (400001, 400002, 400006, 400030, 403001, 403026, 405001, 500002, 500003, 500031)),
+    (_KEYS, 1, (301001, 400008, 400093, 403003, 403006, 403010, 403036)),
+    ((502, "upstream-rejected", Breaker.RIGHTS), 1, (403000, 403007, 403041)),
     ((400, "unknown-provider", Breaker.ANSWER), 1, (400096,)),
     (_ODD, 1, (200008, 500000, 500033)),
     (_ODD, 3, (500026,)),
@@ -334,7 +355,9 @@ def _codes() -> Iterator[Failure]:
                 code=code, calls=calls, breaker=breaker, reason=f"gigya-{number}",
             )  # fmt: skip
     for number, (status, code, breaker) in {
-        100001: _DOWN, 403024: _BUSY, 403048: _BUSY,
+        100001: _DOWN,
+        403024: (503, "upstream-busy", Breaker.PROVIDER),
+        403048: (503, "upstream-busy", Breaker.PAUSE),
     }.items():  # fmt: skip
         yield Failure(
             group=group, what=f"{number}; {_PAUSE}", knob=Knob(error_code=number), status=status,
@@ -384,7 +407,7 @@ def _credentials() -> Iterator[Failure]:
         knob=Knob(error_code=403002),
         arrange=_clock(0),
         **_REJECTED,
-        **_ANSWER,
+        **_OURS,
         reason="gigya-403002",
     )
     yield row(
@@ -399,7 +422,7 @@ def _credentials() -> Iterator[Failure]:
         knob=Knob(error_code=403004),
         arrange=_clock(0),
         **{**_REJECTED, "calls": 2},
-        **_ANSWER,
+        **_OURS,
         reason="gigya-403004",
     )
     yield row(
@@ -414,21 +437,21 @@ def _credentials() -> Iterator[Failure]:
         "the user key lost its rights",
         arrange=_no_rights,
         **_REJECTED,
-        breaker=Breaker.REJECTION,
+        breaker=Breaker.RIGHTS,
         reason="gigya-403007",
     )
     yield row(
         "an API key that Gigya does not know",
         arrange=_api_key("3_of-nobody"),
         **_REJECTED,
-        **_ANSWER,
+        **_OURS,
         reason="gigya-400093",
     )
     yield row(
         "an API key of another data center (301001)",
         arrange=_elsewhere,
         **_REJECTED,
-        **_ANSWER,
+        **_OURS,
         reason="gigya-301001",
     )
     yield row(
@@ -443,7 +466,7 @@ def _credentials() -> Iterator[Failure]:
         arrange=_oauth,
         knob=Knob(error_code=403025, method="socialize.getSessionInfo"),
         **{**_REJECTED, "calls": 2},
-        **_ANSWER,
+        **_OURS,
         reason="gigya-403025",
     )
     yield row(
@@ -451,6 +474,7 @@ def _credentials() -> Iterator[Failure]:
         arrange=_oauth,
         knob=Knob(method="socialize.getToken", body=Body.HTML, http_status=503),
         **_AWAY,
+        **_LOST,
         calls=3,
         reason="gateway-error",
     )

@@ -81,41 +81,95 @@ class TestManyAtOnce:
             assert before == len(asyncio.all_tasks())
 
 
+EVERYWHERE = (
+    "twitter", "yahoo", "linkedin", "xing", "google", "facebook", "renren", "mixi", "line",
+    "amazon", "vkontakte", "qq", "foursquare", "microsoft", "apple",
+)  # fmt: skip
+"""Users who each have a session with the provider whose name they bear."""
+
+AWAY = {
+    "500001": Knob(error_code=500001),
+    "gateway": Knob(body=Body.HTML, http_status=503),
+    "lost": Knob(wire=Wire.RESET),
+    "garbage": Knob(body=Body.GARBAGE),
+}
+REFUSES = (301001, 400008, 400093, 403002, 403003, 403004, 403006, 403010, 403025, 403036)
+"""Codes that cannot be about one session."""
+
+
 class TestOutage:
+    @pytest.mark.parametrize("sessions", [len(EVERYWHERE), 4, 1], ids="{} asked for".format)
     @pytest.mark.parametrize("caching", [False, True], ids=["no cache", "cache"])
-    @pytest.mark.parametrize(
-        "knob",
-        [
-            Knob(error_code=500001),
-            Knob(body=Body.HTML, http_status=503),
-            Knob(wire=Wire.RESET),
-            Knob(body=Body.GARBAGE),
-        ],
-        ids=["500001", "gateway", "lost", "garbage"],
-    )
+    @pytest.mark.parametrize("knob", AWAY.values(), ids=AWAY)
     async def test_is_left_alone_and_ends_soon(
-        self, knob: Knob, tmp_path: Path, *, caching: bool
+        self, knob: Knob, tmp_path: Path, *, caching: bool, sessions: int
     ) -> None:
-        """Calls fall below a tenth of the requests; healed, it is whole in one probe interval."""
+        """Calls fall below a tenth of the requests; healed, it is whole in one probe interval.
+
+        And it is told, whether many sessions are asked for or one.
+        """
         house = house_of(tmp_path, cache={"enabled": caching})
         house.simulator.knobs.turn(knob)
         async with house.open() as visitor:
-            away = [await self._ask(house, visitor) for _ in range(RATE * SECONDS)]
+            away = await self._ask(house, visitor, RATE * SECONDS, sessions)
             assert {502, 503} >= set(away)
             assert house.simulator.calls.total < 0.1 * len(away)
+            assert 1 == count(visitor, 'breaker_open{site="shop"}')
 
             house.simulator.knobs.clear()
             house.time.now += COOL_DOWN
-            healed = [await self._ask(house, visitor) for _ in range(RATE)]
+            healed = await self._ask(house, visitor, RATE, sessions)
+            assert 0 == count(visitor, 'breaker_open{site="shop"}')
 
         assert {200} == set(healed)
+
+    @pytest.mark.parametrize("code", REFUSES)
+    async def test_of_ours_is_told_and_not_hammered(self, code: int, tmp_path: Path) -> None:
+        """Whatever it is that Gigya refuses of us: an alarm, and a call each cool-down."""
+        house = house_of(tmp_path)
+        house.simulator.knobs.turn(Knob(error_code=code))
+        async with house.open() as visitor:
+            refused = await self._ask(house, visitor, RATE * SECONDS, len(EVERYWHERE))
+            assert 1 == count(visitor, 'credentials_rejected{site="shop"}')
+
+        assert {502} == set(refused)
+        assert house.simulator.calls.total < 0.1 * len(refused)
+
+    @pytest.mark.parametrize(
+        "knob",
+        [Knob(error_code=403048), Knob(body=Body.HTML, http_status=429)],
+        ids=["403048", "429"],
+    )
+    async def test_of_a_rate_limit_is_honoured(self, knob: Knob, tmp_path: Path) -> None:
+        """Asked to slow down, all of us do: far below a tenth, and it is told."""
+        house = house_of(tmp_path, upstream={"attempts": 1})
+        house.simulator.knobs.turn(knob)
+        async with house.open() as visitor:
+            limited = await self._ask(house, visitor, RATE * SECONDS, len(EVERYWHERE))
+            assert 1 == count(visitor, 'breaker_open{site="shop"}')
+
+        assert {503} == set(limited)
+        assert house.simulator.calls.total < 0.03 * len(limited)
+
+    @pytest.mark.parametrize("code", [403024, 409030, 500023])
+    async def test_of_less_than_the_site_stops_no_more(self, code: int, tmp_path: Path) -> None:
+        """A provider that is away, a user asked for too often: only that one is left alone."""
+        house = house_of(tmp_path, upstream={"attempts": 1})
+        house.simulator.knobs.turn(Knob(error_code=code, uid="user-twitter"))
+        async with house.open() as visitor:
+            sick = await self._ask(house, visitor, RATE * SECONDS, 1)
+            calls = house.simulator.calls.total
+            assert 1 == count(visitor, 'upstream_resting{site="shop"}')
+            assert 200 == (await visitor.ask(uid="user-yahoo", provider="yahoo")).status_code
+
+        assert ({503}, True) == (set(sick), calls < 0.03 * len(sick))
 
     async def test_of_credentials_is_another_alarm(self, tmp_path: Path) -> None:
         """Gigya refuses us: that is no outage, and not hammered; a new key is used at once."""
         house = house_of(tmp_path)
         house.files["/secrets/user"] = b"bm90IHRoZSByaWdodCBvbmUsIHNhZGx5LCBub3QgaXQ="
         async with house.open() as visitor:
-            refused = [await self._ask(house, visitor) for _ in range(RATE * SECONDS)]
+            refused = await self._ask(house, visitor, RATE * SECONDS, 1)
             gauges = [
                 count(visitor, f'{name}{{site="shop"}}')
                 for name in ("breaker_open", "credentials_rejected")
@@ -128,9 +182,15 @@ class TestOutage:
             assert 200 == (await visitor.ask()).status_code
             assert 0 == count(visitor, 'credentials_rejected{site="shop"}')
 
-    async def _ask(self, house: House, visitor: Visitor) -> int:
-        house.time.now += 1 / RATE
-        return (await visitor.ask()).status_code
+    async def _ask(self, house: House, visitor: Visitor, times: int, sessions: int) -> list[int]:
+        """Ask for so many sessions in turn; return the statuses."""
+        statuses = []
+        for number in range(times):
+            house.time.now += 1 / RATE
+            provider = EVERYWHERE[number % sessions]
+            answer = await visitor.ask(uid=f"user-{provider}", provider=provider)
+            statuses.append(answer.status_code)
+        return statuses
 
 
 class TestOverload:
