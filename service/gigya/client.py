@@ -104,7 +104,7 @@ class Client:
         """
         began = self._clock.monotonic()
         slot, is_trial = self._rotation.begin()
-        run = Run(slot=slot, is_trial=is_trial)
+        run = Run(slot=slot, generation=self._rotation.generation, is_trial=is_trial)
         self._pauses.begin()
         while True:
             outcome = await self._attempted(method, params, run, deadline)

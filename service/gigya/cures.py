@@ -1,5 +1,6 @@
 """What can make the very next attempt succeed: the clock, a nonce, a token, the other slot."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -41,16 +42,20 @@ class Run:
     """One call under way: with what its last attempt was made, and what has been tried.
 
     ``attempts`` counts all of them, ``tries`` those that the back-off knows; ``is_trial`` while
-    ``slot`` is one that only might work again.
+    ``slot`` is one that only might work again; ``generation`` is that of the credentials that
+    ``cures`` speaks of.
     """
 
     slot: Slot
+    generation: int
     is_trial: bool = False
     offset: float = 0.0
     token: Secret[str] | None = None
     attempts: int = 0
     tries: int = 1
     cures: set[Cure] = field(default_factory=set)
+    has_gone_round: bool = False
+    """Whether both slots were refused, and the first was tried again."""
 
 
 class Cures:
@@ -64,6 +69,7 @@ class Cures:
         self._clock = clock
         self._observe = observe
         self._rests: dict[Cure, tuple[float, int]] = {}
+        self._proved_at = -math.inf
         self._apply: Mapping[Cure, Callable[[Trouble, Run], bool]] = {
             Cure.RESYNC: self._resync,
             Cure.RENONCE: lambda _, __: True,  # each attempt has a nonce of its own
@@ -75,6 +81,7 @@ class Cures:
         """Change what ``trouble`` is about; return whether another attempt is worth it."""
         cure = CURES.get(trouble.result)
         if cure is Cure.RENEW_TOKEN and not self._is_open(cure, run):
+            _renew_token(trouble, run)  # for the next call: what was refused is not held on to
             cure = Cure.OTHER_SLOT  # a fresh token refused like the old one: the credentials
         if cure is None or not self._is_open(cure, run):
             if cure is Cure.OTHER_SLOT:
@@ -91,11 +98,19 @@ class Cures:
 
     def proved(self) -> None:
         """Note that Gigya has taken us: whoever met both slots at bad times speaks for nobody."""
-        self._rests.pop(Cure.OTHER_SLOT, None)
+        self._proved_at = self._clock.monotonic()
+        if self._rests:
+            self._rests.pop(Cure.OTHER_SLOT, None)
+            self._rests.pop(Cure.RENEW_TOKEN, None)
 
     def _is_open(self, cure: Cure, run: Run) -> bool:
         now, generation = self._clock.monotonic(), self._rotation.generation
+        if run.generation != generation:  # both slots are others than those that were refused
+            run.generation = generation
+            run.cures.discard(Cure.OTHER_SLOT)
         if cure in run.cures:
+            if cure is Cure.OTHER_SLOT and self._goes_round(run, now):
+                return True
             self._rests[cure] = (now + REST, generation)
             return False
         until, of_generation = self._rests.get(cure, (now, generation))
@@ -103,6 +118,16 @@ class Cures:
             return True
         # While it rests, calls take turns at beginning with either slot: one may work by now.
         return cure is Cure.OTHER_SLOT and run.slot is not self._rotation.working
+
+    def _goes_round(self, run: Run, now: float) -> bool:
+        """Let a call that met both slots at bad times try the first once more.
+
+        Where Gigya has taken us a moment ago, it has switched from one to the other meanwhile.
+        """
+        if run.has_gone_round or now - self._proved_at >= REST:
+            return False
+        run.has_gone_round = True
+        return True
 
     def _resync(self, trouble: Trouble, run: Run) -> bool:
         self.offset.learn(trouble.date, self._clock.wall())

@@ -93,6 +93,29 @@ class TwoSecrets(httpx.AsyncBaseTransport):
         return reply(0 if is_taken else 403010)
 
 
+class Slow403048(httpx.AsyncBaseTransport):
+    """A Gigya that takes some user keys, and asks for a pause the first time for the user slow."""
+
+    def __init__(self, *active: str) -> None:
+        self.active = set(active)
+        self.paused = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        form = (await request.aread()).decode()
+        if not any(f"userKey={name}" in form for name in self.active):
+            return reply(403010)
+        if "UID=slow" in form and not self.paused:
+            self.paused = True
+            return reply(403048)
+        return reply()
+
+
+def named(user_key: str) -> UserKey:
+    """Return the credentials of a user key."""
+    return UserKey(user_key=user_key, secret=Secret("s"))
+
+
 def reply(code: int = 0, *, status: int = 200, date: str | None = None) -> httpx.Response:
     """Return a reply of Gigya's."""
     return httpx.Response(
@@ -463,6 +486,30 @@ class TestToken:
         assert [Cure.RENEW_TOKEN, Cure.OTHER_SLOT] == rig.cures
         assert ["previous"] == rig.slots_seen
 
+    @pytest.mark.parametrize("seconds", [0.0, 1.0, REST - 1])
+    async def test_that_is_refused_is_never_held_on_to(self, seconds: float) -> None:
+        """Two tokens refused in a row fail one call; the next one asks for a third."""
+        probe = Rig()
+        rig = Rig(credentials=self.oauth(probe), seeded=probe.seeded)
+        rig.knobs.turn(method="socialize.getSessionInfo", error_code=403025, times=2)
+        with pytest.raises(UpstreamRejected):
+            await rig.call()
+        await asyncio.sleep(seconds)
+        await rig.call()
+        await rig.call()
+        assert 3 == rig.simulator.calls.by_method["socialize.getToken"]
+
+    async def test_that_is_revoked_soon_after_is_renewed_all_the_same(self) -> None:
+        """A token that was taken ends the rest of the cure: the next revocation costs nobody."""
+        probe = Rig()
+        rig = Rig(credentials=self.oauth(probe), seeded=probe.seeded)
+        rig.knobs.turn(method="socialize.getSessionInfo", error_code=403025, times=2)
+        with pytest.raises(UpstreamRejected):
+            await rig.call()
+        await rig.call()
+        rig.simulator.tokens.revoke_all()
+        await rig.call()
+
     async def test_of_nobody_is_never_renewed(self) -> None:
         """403025 for credentials without a token ends the request."""
         script = Script(reply(403025))
@@ -664,8 +711,8 @@ class TestSlots:
         await rig.call()
         assert 5 == script.sent
 
-    async def test_a_slow_call_misleads_nobody(self) -> None:
-        """A call that met both slots at bad times, and failed, does not keep the others out.
+    async def test_a_slow_call_goes_round_once(self) -> None:
+        """A call that met both slots at bad times tries the first again, and misleads nobody.
 
         It began before Gigya knew the new secret, paused, and went on when the old one had gone.
         """
@@ -676,10 +723,48 @@ class TestSlots:
         await rig.call()
         gigya.active = "new"
         gigya.go.set()
-        with pytest.raises(UpstreamRejected):
-            await slow
+        await slow
 
         await asyncio.gather(*(rig.call() for _ in range(3)))
+
+    async def test_a_trial_that_meets_the_switch_fails_for_nobody(self) -> None:
+        """Current is refused, Gigya switches, previous is refused: current is tried once more."""
+        bad, good = reply(403010), reply()
+        script = Script(bad, good, good, bad, bad, good)
+        rig = Rig(transport=script, previous=wrong_bearer())
+        await rig.call()
+        await asyncio.sleep(TRIAL)
+        rig.client._cures.proved()  # as other calls do all the time
+        await rig.call()
+        await rig.call()
+        assert ["previous", "current", "current"] == rig.slots_seen
+
+    async def test_goes_round_once_and_no_more(self) -> None:
+        """Where both are refused although one has just served, it is three calls, then one."""
+        script = Script(reply(), reply(403010))
+        rig = Rig(transport=script, previous=wrong_bearer())
+        for _ in range(5):
+            with contextlib.suppress(UpstreamRejected):
+                await rig.call()
+        assert 1 + 3 + 1 + 1 + 1 == script.sent
+
+    async def test_a_call_of_older_credentials_speaks_for_those_alone(self) -> None:
+        """What it met with replaced credentials keeps nobody from trying both of the new ones.
+
+        It was under way over one rotation and into the next; it tries the newer ones, too.
+        """
+        gigya = Slow403048("k0")
+        rig = Rig(transport=gigya, credentials=named("k1"), previous=named("k0"))
+        slow = asyncio.create_task(rig.call(UID="slow"))
+        await asyncio.sleep(0.3)
+        gigya.active = {"k1"}
+        await rig.call()
+        gigya.active = {"k1", "k2"}
+        rig.slots.replace(Slots(current=named("k1"), previous=named("k2")))
+        await rig.call()
+        gigya.active = {"k2"}
+        await slow
+        await rig.call()
 
     async def test_a_replacement_ends_the_rest(self) -> None:
         """New credentials are given both their chances at once."""

@@ -29,6 +29,7 @@ from tests.resilience.rotations import ROTATIONS, Rotation, authority_of_gigya
 WORKERS: Final = 6
 MOST_GROWTH: Final = 3 << 20
 """Octets that the process may grow after its warm-up."""
+MOST_TOLD: Final = 500
 DEADLINE: Final = 2.0
 
 SICK: Final[Mapping[str, Knob]] = {
@@ -223,7 +224,7 @@ def _report(seen: Seen, before: Size, after: Size) -> dict[str, Any]:
         "requests": seen.answers.total(),
         "answers": dict(sorted(seen.answers.items())),
         "rotations": dict(seen.rotations),
-        "wrong": seen.wrong[:20],
+        "wrong": seen.wrong[:MOST_TOLD],
         "megabytes_after_warm_up": round(before.octets / (1 << 20), 1),
         "grown_by_megabytes": round(growth / (1 << 20), 2),
         "tasks": (before.tasks, after.tasks),
