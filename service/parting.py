@@ -11,6 +11,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.heads import PIPELINE, Unacceptable
+from service.model import ON_GONE
 from service.reception import Hall
 
 LINGER: Final = 2.0
@@ -108,6 +109,8 @@ class Parting(HttpToolsProtocol):
         if self._running is not None:  # uvicorn tells only the last of pipelined requests
             self._running.disconnected = not self._running.response_complete
             self._running.message_event.set()
+            if on_gone := self._running.scope["state"].get(ON_GONE):
+                on_gone()
         self._unset_keepalive_if_required()
         self._cutting.stop()
         self.hall.places.leave(self, self.client)

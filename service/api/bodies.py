@@ -12,7 +12,7 @@ _TOO_LARGE: Final = f"The body is larger than {LARGEST_BODY} bytes. Shorten `con
 
 
 class CallerGone(Exception):
-    """The caller closed the connection before it had sent its request."""
+    """The caller closed the connection before it had sent its request, or had its answer."""
 
 
 async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes:

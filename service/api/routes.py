@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.answers import JsonAnswer, release_answer
+from service.api.attendance import Attended
 from service.api.bodies import read_body
 from service.api.deadlines import early_deadline_of, require_good_timeout
 from service.api.recording import ENTRY
@@ -84,7 +85,8 @@ class Api:
             asked = parse(content_types, body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
-            release = await self._broker.release(caller, asked, entry, deadline)
+            with Attended(scope):  # and not the gate: what is recorded may have been received
+                release = await self._broker.release(caller, asked, entry, deadline)
             tokens = release.provider_tokens
             entry.released, entry.withheld = tokens.released, tokens.withheld
             entry.names_released, entry.tokens = tuple(tokens.tokens), tokens.tokens

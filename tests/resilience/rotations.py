@@ -1,7 +1,7 @@
 """How each kind of key is rotated: what the operator does here and at Gigya, step by step.
 
-``settled`` waits until every healthy user has been served once more; operators wait longer. Requests
-for sick ones, with their pauses, may be under way over several steps, as they may in life.
+``settled`` waits until every healthy user has been served once more; operators wait longer.
+Requests for sick ones, with their pauses, may be under way over several steps, as in life.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
