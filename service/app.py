@@ -150,7 +150,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     identify = traces.identify(entrance.identify)
     sessions = _sessions(parts, sites, rules, cache)
     api = _api(parts, rules, sites, identify, sessions, traces)
-    lifecycle.close_last(traces.aclose)
+    lifecycle.close(traces.aclose)
     return Application(
         turn_away=Shedding(book, metrics, octets=world.octets),
         api=traces.requests(
@@ -371,7 +371,8 @@ def _lifecycle(
     )
     lifecycle.run_beside(watcher.run, partial(_measure_lag, metrics))
     lifecycle.run_beside(*(keys.keep for keys in key_sets.values()))
-    lifecycle.close_last(*callers.closers, *(site.aclose for site in sites.values()), book.close)
+    lifecycle.close(*callers.closers, *(site.aclose for site in sites.values()))
+    lifecycle.close_last(book.close)
     for name, keys in key_sets.items():
         metrics.read("key_set_age_seconds", partial(_age, keys), name)
     for sink in book.heads:

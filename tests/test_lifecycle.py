@@ -1,10 +1,13 @@
 import asyncio
+from contextlib import suppress
+from inspect import signature
 from typing import Any
 
 import pytest
 
+from service.audit.journal import Journal
 from service.server import CLOSING
-from service.wiring.lifecycle import Lifecycle
+from service.wiring.lifecycle import LAST, PATIENCE, Lifecycle
 from tests.virtual_time import VIRTUAL
 
 
@@ -127,24 +130,40 @@ class TestClosing:
     def anyio_backend(self) -> tuple[str, dict[str, Any]]:
         return VIRTUAL
 
-    async def test_a_closer_that_hangs_takes_no_ones_chance(self) -> None:
-        """The audit, which is closed last, is closed within the seconds that a closer has."""
+    async def test_closers_that_hang_take_no_ones_chance(self) -> None:
+        """However many hang, and however hard, the audit is closed with all the time it needs."""
         told: list[str] = []
 
-        async def last() -> None:
-            told.append("last")
+        async def stubborn() -> None:
+            with suppress(asyncio.CancelledError):
+                await for_ever()
+            await asyncio.sleep(1)
+
+        async def other() -> None:
+            told.append("other")
+
+        async def audit() -> None:
+            await asyncio.sleep(LAST - 0.1)
+            told.append("audit")
 
         life = Lifecycle(warming=nothing)
-        life.close_last(for_ever, last)
+        life.close_last(audit)
+        life.close(for_ever, stubborn, for_ever, other)
         life.start()
 
-        async with asyncio.timeout(CLOSING - 2):
+        async with asyncio.timeout(CLOSING):
             await life.aclose()
 
-        assert ["last"] == told
+        assert ["other", "audit"] == told
+        await asyncio.sleep(1)
+
+    def test_the_times_fit(self) -> None:
+        """All of it is over within the time that the server gives, and the audit within its own."""
+        assert PATIENCE + LAST < CLOSING
+        assert signature(Journal.close).parameters["seconds"].default < LAST
 
     async def test_every_closer_has_its_chance(self) -> None:
-        """They run in their order, after the work, whatever one of them does."""
+        """They run after the work, the last one last, whatever the others do."""
         told: list[str] = []
 
         async def work() -> None:
@@ -162,7 +181,8 @@ class TestClosing:
 
         life = Lifecycle(warming=nothing)
         life.run_beside(work)
-        life.close_last(failing, last)
+        life.close_last(last)
+        life.close(failing)
         life.start()
         await asyncio.sleep(0)
 
@@ -178,7 +198,7 @@ class TestClosing:
             told.append("closed")
 
         life = Lifecycle(warming=nothing)
-        life.close_last(close)
+        life.close(close)
         before = asyncio.get_running_loop().get_exception_handler()
         await life.aclose()
 

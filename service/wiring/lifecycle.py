@@ -1,14 +1,16 @@
 """The life of an application inside its process: what runs beside requests, and what it may say."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 Closer = Callable[[], Awaitable[None]]
-PATIENCE: Final = 2.5
-"""Seconds that each closer has; one that hangs leaves the server's for the audit's."""
+PATIENCE: Final = 2.0
+"""Seconds that all closers together have; those that hang take nothing of the last one's."""
+LAST: Final = 2.5
+"""Seconds that the last closer has, the audit's; both are within the server's ``CLOSING``."""
 
 Unseen = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
 
@@ -33,6 +35,7 @@ class Lifecycle:
         self._unseen = unseen
         self._beside: list[Beside] = []
         self._closers: list[Closer] = []
+        self._last: list[Closer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._before: Any = None
         self._is_up = self._is_warm = self._is_draining = False
@@ -42,9 +45,13 @@ class Lifecycle:
         """Have ``work`` run from the start to the end."""
         self._beside += work
 
-    def close_last(self, *closers: Closer) -> None:
-        """Have ``closers`` called at the end, in the order in which they were given."""
+    def close(self, *closers: Closer) -> None:
+        """Have ``closers`` called at the end, all at once."""
         self._closers += closers
+
+    def close_last(self, closer: Closer) -> None:
+        """Have ``closer`` called when the others have ended or had their time."""
+        self._last.append(closer)
 
     def start(self) -> None:
         """Begin what runs beside requests."""
@@ -60,10 +67,8 @@ class Lifecycle:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for close in self._closers:
-            with suppress(Exception):
-                async with asyncio.timeout(PATIENCE):
-                    await close()
+        await _closed(self._closers, PATIENCE)
+        await _closed(self._last, LAST)
         if self._tasks:
             asyncio.get_running_loop().set_exception_handler(self._before)
 
@@ -95,3 +100,15 @@ class Lifecycle:
         with suppress(Exception):
             await self._warming()
         self._is_warm = True
+
+
+async def _closed(closers: Sequence[Closer], seconds: float) -> None:
+    async def run(close: Closer) -> None:
+        with suppress(Exception):
+            await close()
+
+    closing = [asyncio.create_task(run(close)) for close in closers]
+    if closing:
+        _, late = await asyncio.wait(closing, timeout=seconds)
+        for task in late:
+            task.cancel()  # and not waited for: it may not let itself be cancelled
