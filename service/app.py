@@ -34,7 +34,7 @@ from service.resilience.cache import Bounds, Cache
 from service.resilience.flights import EVENTS as FLIGHT_EVENTS
 from service.resilience.flights import Flights
 from service.rulebook import catalogues_of
-from service.sessions import Caching, Sessions
+from service.sessions import Caching, Sessions, octets_of
 from service.sessions import Key as CacheKey
 from service.settings.schema import Settings
 from service.settings.upstream import Allowance
@@ -252,6 +252,7 @@ def _cache(parts: Parts) -> Cache[CacheKey] | None:
     cache: Cache[CacheKey] = Cache(
         Bounds(ttl=row.ttl, margin=row.margin, entries=row.entries, octets=row.bytes),
         clock=parts.world.clock,
+        weigh=octets_of,
         observe=partial(metrics.count, "cache_events"),
     )
     for event in CACHE_EVENTS:

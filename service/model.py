@@ -109,7 +109,10 @@ class SessionQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What the audit keeps of our calls to Gigya for one request, good or bad."""
+    """What the audit keeps of our calls to Gigya for one request, good or bad.
+
+    ``asked_at`` is UNIX seconds at which the last of them began.
+    """
 
     error_code: int | None = None
     call_id: str | None = None
@@ -117,6 +120,7 @@ class Exchange:
     milliseconds: float = 0.0
     cached: bool = False
     key_slot: int | None = None
+    asked_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +128,8 @@ class Session:
     """A provider session, decrypted: Gigya's fields under our names.
 
     An absent or empty field of the reply is ``None``. Expiries are aware datetimes in UTC.
-    ``fetched_at`` is UNIX seconds. ``provider_uid_verified`` is ``None`` where no signature was
+    ``fetched_at`` is UNIX seconds at which Gigya was asked: it may have changed as soon as it had
+    answered. ``provider_uid_verified`` is ``None`` where no signature was
     asked.
     """
 

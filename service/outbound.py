@@ -195,15 +195,21 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+REFUSED: Final = "refused"
+LOST: Final = "connection-lost"
+
 _STAGES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((aiohttp.ClientConnectorDNSError,), "name-not-found"),
     ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx.ProxyError), "proxy"),
     ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
     ((aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout, httpx.PoolTimeout), "connect-timeout"),
-    ((aiohttp.ClientConnectorError, httpx.ConnectError), "refused"),
+    ((aiohttp.ClientConnectorError, httpx.ConnectError), REFUSED),
     ((aiohttp.InvalidURL, httpx.InvalidURL, httpx.UnsupportedProtocol), "bad-url"),
 )
 """Errors of the engine that come before a request is on its way, the narrowest first."""
+
+_LOST: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+"""What the system says of a connection that was there: lost in its handshake, not refused."""
 
 _BROKEN: Final = (
     aiohttp.ClientPayloadError,
@@ -216,10 +222,12 @@ _BROKEN: Final = (
 def _trouble(error: Exception) -> OutboundError:
     for kinds, stage in _STAGES:
         if isinstance(error, kinds):
-            return Unreachable(stage, sent=False)
+            cause = getattr(error, "os_error", None)
+            is_lost = stage == REFUSED and isinstance(cause, _LOST)
+            return Unreachable(LOST if is_lost else stage, sent=False)
     if isinstance(error, _BROKEN):
         return BrokenReply()
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return TimedOut()
     is_lost = isinstance(error, (OSError, aiohttp.ClientError, httpx.TransportError))
-    return Unreachable("connection-lost" if is_lost else "engine", sent=True)
+    return Unreachable(LOST if is_lost else "engine", sent=True)

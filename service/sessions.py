@@ -129,6 +129,12 @@ class Sessions:
         return session
 
 
+def octets_of(key: Key) -> int:
+    """Return what the texts of ``key`` take."""
+    query, _ = key
+    return len(query.uid) + len(query.cid or "")
+
+
 def only(session: Session, granted: frozenset[Field]) -> Session:
     """Return ``session`` without the values of fields that nobody is granted.
 

@@ -81,7 +81,7 @@ ANSWER_MEMBERS: Final = (
         name="age",
         is_always=True,
         schema={"type": "integer", "minimum": 0},
-        text="Seconds since Gigya gave the session.",
+        text="Seconds since Gigya was asked for the session.",
     ),
     AnswerMember(
         name="gigya_call_id",

@@ -137,12 +137,13 @@ class Client:
         run.offset = self._cures.offset.seconds
         slot, url = run.slot, endpoint(self._origin, method)
         run.token = await slot.token.get(deadline) if slot.token is not None else None
+        run.asked_at = self._clock.wall()
         authenticated = authenticate(
             slot.credentials,
             {**COMMON, **params},
             url=url,
             api_key=self._api_key,
-            now=self._clock.wall() + run.offset,
+            now=run.asked_at + run.offset,
             nonce=self._nonce(),
             access_token=run.token,
         )
@@ -197,4 +198,5 @@ class Client:
             call_id=reply.call_id if reply is not None else None,
             attempts=run.attempts,
             milliseconds=(self._clock.monotonic() - began) * 1000,
+            asked_at=run.asked_at,
         )

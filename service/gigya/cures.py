@@ -50,6 +50,7 @@ class Run:
     generation: int
     is_trial: bool = False
     offset: float = 0.0
+    asked_at: float | None = None
     token: Secret[str] | None = None
     attempts: int = 0
     tries: int = 1

@@ -137,7 +137,7 @@ class SessionInfo:
             session_expires_at=self._expiry(fields, "sessionExpiration", exchange),
             provider_uid=fields.get("providerUID"),
             provider_uid_verified=self._is_verified(query, fields, ring),
-            fetched_at=self._clock.wall(),
+            fetched_at=self._clock.wall() if exchange.asked_at is None else exchange.asked_at,
             exchange=exchange,
         )
 

@@ -20,8 +20,8 @@ K = TypeVar("K", bound=Hashable)
 COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
 """Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
 COOL_DOWN: Final = 1.0
-OVERHEAD: Final = 1024
-"""Bytes that an entry takes beside its texts, rounded up."""
+OVERHEAD: Final = 1200
+"""Bytes that an entry takes beside its texts and its key's, rounded up."""
 
 HIT: Final = "hit"
 MISS: Final = "miss"
@@ -53,12 +53,18 @@ class _Kept:
 
 
 class Cache(Generic[K]):
-    """Sessions by key, least recently used first."""
+    """Sessions by key, least recently used first; ``weigh`` gives the octets of a key's texts."""
 
     def __init__(
-        self, bounds: Bounds, *, clock: Clock, observe: Callable[[str], None] = lambda _: None
+        self,
+        bounds: Bounds,
+        *,
+        clock: Clock,
+        weigh: Callable[[K], int] = lambda _: 0,
+        observe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._bounds = bounds
+        self._weigh = weigh
         self._clock = clock
         self._observe = observe
         self._kept: OrderedDict[K, _Kept] = OrderedDict()
@@ -95,9 +101,14 @@ class Cache(Generic[K]):
         return again
 
     def keep(self, key: K, session: Session) -> None:
-        """Keep ``session`` until its time to live or its earliest expiry less the margin."""
+        """Keep ``session`` until its time to live or its earliest expiry less the margin.
+
+        One that Gigya was asked for later stays: a slow call must not bring back what was before.
+        """
+        if self._has_newer(key, session):
+            return
         until = self._until(session)
-        octets = _octets(session)
+        octets = _octets(session) + self._weigh(key)
         self._failures.pop(key, None)
         self._drop(key)
         if until <= self._clock.wall() or octets > self._bounds.octets:
@@ -135,6 +146,14 @@ class Cache(Generic[K]):
         expiries = (session.token_expires_at, session.session_expires_at)
         ends = (e.timestamp() - self._bounds.margin for e in expiries if e is not None)
         return min((session.fetched_at + self._bounds.ttl, *ends))
+
+    def _has_newer(self, key: K, session: Session) -> bool:
+        kept = self._kept.get(key)
+        return (
+            kept is not None
+            and kept.session.fetched_at > session.fetched_at
+            and kept.lives(self._clock.wall())
+        )
 
     def _drop(self, key: K) -> None:
         if (kept := self._kept.pop(key, None)) is not None:

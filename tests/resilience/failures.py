@@ -185,7 +185,7 @@ def _tls() -> Iterator[Failure]:
         **_AWAY,
         **_LOST,
         calls=3,
-        reason="unreachable-refused",
+        reason="unreachable-connection-lost",
     )
     yield row(
         "no answer to the handshake",

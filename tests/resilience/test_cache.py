@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 
@@ -94,6 +95,28 @@ class TestCache:
         cache.keep(0, session(size=5000))
 
         assert None is cache.session(0, max_age=None)
+
+    def test_counts_the_key(self, time: Time) -> None:
+        """A UID may be longer than any token."""
+        cache: Cache[str] = Cache(
+            Bounds(ttl=60, margin=0, entries=100, octets=1_000_000),
+            clock=Clock(wall=time, monotonic=time),
+            weigh=len,
+        )
+        cache.keep("k" * 500, session(size=10))
+
+        assert OVERHEAD + 510 == cache.octets
+
+    def test_keeps_what_was_asked_for_later(self, cache: Cache[str], time: Time) -> None:
+        """A call that took longer than a younger one brings back nothing of before."""
+        older = session()
+        time.now += 2
+        cache.keep("a", replace(session(size=20), fetched_at=time.now - 1))
+        cache.keep("a", older)
+
+        hit = cache.session("a", max_age=None)
+        assert hit is not None
+        assert time.now - 1 == hit.fetched_at
 
     def test_replaces(self, cache: Cache[str]) -> None:
         """A newer session takes the older one's place and room."""

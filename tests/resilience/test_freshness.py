@@ -1,8 +1,9 @@
 """What is answered is fresh, for every combination of what decides about it."""
 
+import asyncio
 from datetime import UTC, datetime
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -40,6 +41,7 @@ from service.resilience.cache import Bounds, Cache
 from service.resilience.flights import Flights
 from service.secret import Secret
 from service.sessions import Caching, Key, Sessions, SiteSource
+from tests.virtual_time import VIRTUAL, virtual_clock
 
 NOW: Final = 1_800_000_000.0
 TTL: Final = 60
@@ -173,3 +175,79 @@ async def _filled(shop: Shop) -> None:
         await shop.ask()
     except ServiceError:
         assert shop.calls == 1
+
+
+TOOK: Final = (0.5, 2, 5)
+BEGAN: Final = (0, 1, 3)
+"""Seconds that a call takes, and after which the second of two begins."""
+
+
+class Changing:
+    """A site whose Gigya has another token each moment: that of the moment when it is asked."""
+
+    def __init__(self) -> None:
+        self.clock = virtual_clock(NOW)
+        self.took: list[float] = []
+        cache: Cache[Key] = Cache(
+            Bounds(ttl=TTL, margin=0, entries=9, octets=99_999), clock=self.clock
+        )
+        self.sessions = Sessions(
+            {
+                SHOP: SiteSource(
+                    source=self,
+                    breaker=Breaker(
+                        Limits(failures=9, window=30, cool_down=5), monotonic=self.clock.monotonic
+                    ),
+                    admission=Admission(concurrency=4, per_uid=5, queue=9),
+                    generations=lambda: (1,),
+                )
+            },
+            flights=Flights(monotonic=self.clock.monotonic),
+            clock=self.clock,
+            seconds=10,
+            caching=Caching(cache=cache, granted=lambda _, __: FIELDS, generation=lambda: 1),
+        )
+
+    async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
+        """Be Gigya, and what understands it."""
+        del query, deadline
+        asked_at = self.clock.wall()
+        await asyncio.sleep(self.took.pop(0))
+        return Session(
+            auth_token=Secret(f"of {asked_at}"),
+            fetched_at=asked_at,
+            exchange=Exchange(attempts=1, error_code=0),
+        )
+
+    async def ask(self, max_age: int | None) -> Session:
+        query = SessionQuery(site=SHOP, provider=ProviderName("twitter"), uid=Uid("u-1"))
+        return await self.sessions.session(
+            query, max_age=max_age, deadline=Deadline.after(10, self.clock)
+        )
+
+
+class TestOverlapping:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_the_younger_of_two_calls_is_kept(self) -> None:
+        """Whichever call is answered first, what was asked later stays, and tells its true age.
+
+        Exhaustively over how long both take, when the second begins, and what is asked then.
+        """
+        for first, second, began, max_age, age in product(TOOK, TOOK, BEGAN, MAX_AGES, (0, 1, 31)):
+            shop = Changing()
+            shop.took = [first, second, 0]
+            start = shop.clock.wall()
+            slow = asyncio.create_task(shop.ask(None))
+            await asyncio.sleep(began)
+            await asyncio.gather(shop.ask(0), slow)
+            await asyncio.sleep(age)
+            case = (first, second, began, max_age, age)
+            before = shop.clock.wall()
+            got = await shop.ask(max_age)
+            assert f"of {got.fetched_at}" == got.auth_token.reveal(), case
+            assert got.fetched_at >= start + began, case
+            assert max_age is None or before - got.fetched_at <= max_age, case
+            assert got.exchange.cached is bool(shop.took), case
