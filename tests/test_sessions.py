@@ -1,5 +1,6 @@
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -156,6 +157,30 @@ class TestBlackHole:
 
         assert all(isinstance(fate, ServiceError) for fate in fates)
         assert house.gigya.calls < 0.1 * asked
+
+    async def test_is_over_within_a_cool_down(self) -> None:
+        """Healed just after a probe went into the silence, the next probe finds out."""
+        house = House()
+        house.gigya.takes = 3600
+        await asyncio.gather(
+            *(house.ask(uid=f"u-{number}", within=2) for number in range(3)),
+            return_exceptions=True,
+        )
+        await asyncio.sleep(5)
+        probe = asyncio.create_task(house.ask(uid="u-probe"))
+        await asyncio.sleep(0.1)
+        house.gigya.takes = 0.1
+        healed = house.clock.monotonic()
+        while True:
+            with suppress(UpstreamUnavailable):
+                await house.ask(uid="u-healthy")
+                break
+            await asyncio.sleep(0.1)
+
+        assert house.clock.monotonic() - healed <= 5 + 0.2
+        with pytest.raises(UpstreamTimeout):
+            await probe
+        await house.ask(uid="u-after")
 
     async def test_is_known_to_be_late_before_nobody_waits(self) -> None:
         """A call ends a little before the request that began it, and says what it was."""

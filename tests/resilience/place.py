@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from service.simulator import Seeded, Simulator, build, seeded
 from service.simulator.running import serving
 from service.simulator.tls import Authority, Certificate
 from tests.house import AUDIT_FILE, AUDIT_KEY, TOKEN, caller, configuration, grant
+from tests.pki import Authority as CallersAuthority
+from tests.pki import Leaf
 
 HEALTHY: Final = (
     ("shop", "user-twitter", "twitter"),
@@ -33,8 +36,12 @@ HEALTHY: Final = (
     ("blog", "user-twitter", "twitter"),
     ("club", "user-facebook", "facebook"),
     ("club", "user-linkedin", "linkedin"),
+    ("desk", "user-twitter", "twitter"),
 )
 """Site, UID and provider of the requests that must never fail."""
+
+SUBJECT: Final = "crm-worker"
+LATER: Final = datetime.now(UTC) + timedelta(days=1)
 
 PATIENCE: Final = 30.0
 """Seconds after which something that should have happened has not."""
@@ -71,8 +78,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What could leak of a process."""
+    """What could leak of a process; no pod trims its memory, so it shows what stands there, too."""
 
+    untrimmed: int
     octets: int
     tasks: int
     descriptors: int
@@ -90,7 +98,8 @@ class Place:
     audit: Path
     audit_keys: list[bytes] = field(default_factory=lambda: [AUDIT_KEY])
     """All that there were, the newest first."""
-    callers_trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    callers_tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    """Whom the callers trust, and the certificate by which they are known."""
     process: asyncio.subprocess.Process = field(init=False)
     ports: dict[str, int] = field(default_factory=dict)
     reloads: Counter[str] = field(default_factory=Counter)
@@ -112,6 +121,13 @@ class Place:
         async with asyncio.timeout(PATIENCE), self._heard:
             await self._heard.wait_for(lambda: all(self.reloads[n] >= wanted[n] for n in wanted))
 
+    def show(self, leaf: Leaf) -> None:
+        """Have the callers show another certificate from their next handshake on."""
+        file = self.mount.directory / "caller.pem"
+        file.touch(mode=0o600)
+        file.write_bytes(leaf.key + leaf.certificate)
+        self.callers_tls.load_cert_chain(file)
+
     def audit_files(self) -> list[Path]:
         """Return the audit's files, in no order."""
         return sorted(self.audit.parent.glob(f"{self.audit.name}*"))
@@ -125,7 +141,7 @@ class Place:
         """Return a caller."""
         return httpx.AsyncClient(
             base_url=f"https://localhost:{self.ports['api']}",
-            verify=self.callers_trust,
+            verify=self.callers_tls,
             headers={"authorization": f"Bearer {TOKEN}"},
             timeout=PATIENCE,
             trust_env=False,
@@ -197,7 +213,7 @@ def load_into(context: ssl.SSLContext, made: Certificate, directory: Path) -> No
 async def placed(directory: Path, **settings: Any) -> AsyncIterator[Place]:
     """Run everything for as long as the block lasts; the service may end sooner."""
     gigya = seeded(0, now=time.time())
-    authority, callers_authority = Authority(), Authority()
+    authority, callers_authority, callers_own = Authority(), Authority(), CallersAuthority("first")
     made = certificate(callers_authority)
     mount = Mount(
         directory / "secrets",
@@ -213,6 +229,7 @@ async def placed(directory: Path, **settings: Any) -> AsyncIterator[Place]:
             "ca": authority.pem,
             "tls.crt": made.certificate,
             "tls.key": made.key,
+            "clients.crt": callers_own.pem,
         },
     )
     simulator = build(gigya.world)
@@ -225,7 +242,8 @@ async def placed(directory: Path, **settings: Any) -> AsyncIterator[Place]:
         mount=mount,
         audit=directory / AUDIT_FILE,
     )
-    place.callers_trust.load_verify_locations(cadata=callers_authority.pem.decode())
+    place.callers_tls.load_verify_locations(cadata=callers_authority.pem.decode())
+    place.show(callers_own.issue(SUBJECT, end=LATER))
     async with serving(simulator, context=context) as address:
         config = directory / "config.yaml"
         url = f"https://localhost:{address.port}"
@@ -275,11 +293,21 @@ def _settings(place: Place, url: str, directory: Path) -> dict[str, Any]:
         "shop": site("user_key", *secret),
         "blog": site("bearer", "key_file", "user.pem", "user-older.pem"),
         "club": site("oauth2", *secret),
+        "desk": site("user_key_signed", *secret),
     }
-    settings["callers"] = [caller("crm", *(grant(site=name) for name in settings["sites"]))]
+    settings["authentication"].append(
+        {"name": "mesh", "method": "mutual_tls", "identity": "subject"}
+    )
+    crm = caller("crm", *(grant(site=name) for name in settings["sites"]))
+    crm["identities"].append({"via": "mesh", "subject": f"CN={SUBJECT}"})
+    settings["callers"] = [crm]
     settings["audit"]["key_files"] = [path("audit"), path("audit-older")]
     settings["audit"]["sinks"][0]["deadline"] = 1.5
-    tls = {"certificate_file": path("tls.crt"), "key_file": path("tls.key")}
+    tls = {
+        "certificate_file": path("tls.crt"),
+        "key_file": path("tls.key"),
+        "client_ca_file": path("clients.crt"),
+    }
     settings["listeners"] = {
         "api": {"host": "127.0.0.1", "port": 0, "tls": tls},
         "management": {"host": "127.0.0.1", "port": 0},

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from service.simulator.seeds import pem
 from service.simulator.tls import Authority
-from tests.resilience.place import Place, certificate, load_into, new_secret
+from tests.pki import Authority as CallersAuthority
+from tests.resilience.place import LATER, SUBJECT, Place, certificate, load_into, new_secret
 
 Settled = Callable[[], Awaitable[None]]
 Rotation = Callable[[Place, Settled], Awaitable[None]]
-SITES: Final = ("shop", "blog", "club")
+SITES: Final = ("shop", "blog", "club", "desk")
 
 
 async def partner_secret(place: Place, settled: Settled) -> None:
@@ -91,9 +92,19 @@ async def audit_key(place: Place, settled: Settled) -> None:
 async def server_certificate(place: Place, settled: Settled) -> None:
     """Mount another certificate, by an authority that the callers trust already."""
     authority = Authority()
-    place.callers_trust.load_verify_locations(cadata=authority.pem.decode())
+    place.callers_tls.load_verify_locations(cadata=authority.pem.decode())
     made = certificate(authority)
     await place.reload("tls", **{"tls.crt": made.certificate, "tls.key": made.key})
+    await settled()
+
+
+async def authority_of_callers(place: Place, settled: Settled) -> None:
+    """Trust both authorities while the callers change their certificates."""
+    older, newer = place.mount.files["clients.crt"], CallersAuthority("next")
+    await place.reload("tls", **{"clients.crt": older + newer.pem})
+    await settled()
+    place.show(newer.issue(SUBJECT, end=LATER))
+    await place.reload("tls", **{"clients.crt": newer.pem})
     await settled()
 
 
@@ -111,7 +122,7 @@ async def authority_of_gigya(place: Place, settled: Settled) -> None:
 
 
 async def _reload_user(place: Place, *, user: bytes, user_older: bytes) -> None:
-    names = [f"credentials:{site}" for site in ("shop", "club")]
+    names = [f"credentials:{site}" for site in ("shop", "club", "desk")]
     await place.reload(*names, **{"user": user, "user-older": user_older})
 
 
@@ -129,5 +140,6 @@ ROTATIONS: Final[Mapping[str, Rotation]] = {
     "RSA key": rsa_key,
     "audit key": audit_key,
     "certificate of the API port": server_certificate,
+    "client CA": authority_of_callers,
     "CA file of Gigya": authority_of_gigya,
 }

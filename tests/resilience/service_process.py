@@ -29,16 +29,23 @@ def tell(**facts: object) -> None:
 
 
 def size() -> None:
-    """Print what could leak: octets of memory, tasks, file descriptors."""
+    """Print what could leak: octets of memory, as it stands and trimmed, tasks, descriptors."""
+    as_it_stands = resident()
     gc.collect()
     with suppress(AttributeError):  # musl has none
         ctypes.CDLL(None).malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
     tell(
-        octets=pages * os.sysconf("SC_PAGE_SIZE"),
+        untrimmed=as_it_stands,
+        octets=resident(),
         tasks=len(asyncio.all_tasks()),
         descriptors=len(list(Path("/proc/self/fd").iterdir())) - 1,
     )
+
+
+def resident() -> int:
+    """Return the octets of memory that the process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def loaded_from(config: Path) -> Loaded:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.resilience.rotations import ROTATIONS
-from tests.resilience.soak import soak
+from tests.resilience.soak import REST, soak
 
 A_MOMENT = 1.0
 A_MINUTE = 60.0
@@ -25,7 +25,7 @@ async def test_no_request_fails_while_keys_are_rotated(tmp_path: Path) -> None:
 @pytest.mark.needs_tools
 async def test_nothing_leaks_over_a_minute(tmp_path: Path) -> None:
     """Load, failures and rotations for a minute: no memory, task or descriptor is lost."""
-    report = await soak(tmp_path, A_MINUTE)
+    report = await soak(tmp_path, A_MINUTE, rest=REST)
 
     assert not report["wrong"], "\n".join(report["wrong"])
     assert report["is_well"], json.dumps(report, indent=2)

@@ -28,6 +28,9 @@ def budgets(judged: Judged) -> Iterator[Remark]:
     if drain < upstream.deadline:
         told = "is less than upstream.deadline: requests in flight may be cut"
         yield advice(("shutdown", "drain"), told, _DEADLINE)
+    if upstream.queue == 0:
+        told = "is 0: nothing waits, also not the calls of one user over upstream.per_uid"
+        yield advice(("upstream", "queue"), told)
     for at, sink in enumerate(judged.settings.audit.sinks):
         key = "disk_deadline" if sink.durability == "disk" else "deadline"
         if getattr(sink, key) >= upstream.deadline:
