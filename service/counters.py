@@ -1,5 +1,7 @@
 """Counters for a service that counts eight times in each request."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -8,14 +10,23 @@ from prometheus_client.registry import Collector
 class Count:
     """One series of a counter; counted on the event loop only, and so without a lock."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_ask", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
+        self._ask: Callable[[], float] | None = None
 
     def inc(self, by: float) -> None:
         """Count."""
         self.value += by
+
+    def set_function(self, ask: Callable[[], float]) -> None:
+        """Have the value asked for at each exposition: it is counted elsewhere."""
+        self._ask = ask
+
+    def now(self) -> float:
+        """Return how many it is."""
+        return self.value if self._ask is None else self._ask()
 
 
 class Counter(Collector):
@@ -51,5 +62,5 @@ class Counter(Collector):
         """Return what there is, as the library exposes it."""
         family = CounterMetricFamily(*self._about, labels=self._names)
         for values, count in list(self._series.items()):
-            family.add_metric(values, count.value)
+            family.add_metric(values, count.now())
         return [family]

@@ -5,14 +5,17 @@ Standard output belongs to the audit record; the two never mix.
 
 import json
 import logging
+import sys
+import threading
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 
 from service.audit.record import Entry
+from service.quiet import quietly
 
 REQUEST: Final = "request"
 UNEXPECTED: Final = "unexpected"
@@ -21,14 +24,27 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 Line = MutableMapping[str, Any]
 
 
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> int:
+        """Take a line."""
+
+    def flush(self) -> None:
+        """Let it go on its way."""
+
+    def isatty(self) -> bool:
+        """Whether a person reads along."""
+
+
 class Log:
     """Where the service says what it does; ``level`` can be changed while running.
 
     ``level`` is one of ``LEVELS``; ``form`` is ``json``, ``console`` or ``auto`` (the console's on
-    a terminal).
+    a terminal). Saying something never fails: what cannot be said is not said.
     """
 
-    def __init__(self, stream: TextIO, *, level: str = "info", form: str = "auto") -> None:
+    def __init__(self, stream: Stream, *, level: str = "info", form: str = "auto") -> None:
         is_console = form == "console" or (form == "auto" and stream.isatty())
         self._last: Any = _for_people() if is_console else _for_machines()
         self._first: tuple[Any, ...] = (
@@ -43,7 +59,7 @@ class Log:
         """Say only what is at least as grave as ``level``."""
         self._number = logging.getLevelNamesMapping()[level.upper()]
         self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(self._stream),
+            structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
             processors=[*self._first, self._last],
             wrapper_class=structlog.make_filtering_bound_logger(self._number),
         ).bind()
@@ -53,7 +69,7 @@ class Log:
 
     def take_over(self) -> None:
         """Send the lines of libraries here, in the same form: texts and places, never objects."""
-        handler = logging.StreamHandler(self._stream)
+        handler = _Handler(self._stream, self)
         formatter = structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._last],
             foreign_pre_chain=[*self._first, _without_objects],
@@ -62,32 +78,59 @@ class Log:
         self._libraries = logging.getLogger()
         self._libraries.handlers[:] = [handler]
         self.set_level(logging.getLevelName(self._number))
+        # Python's own hooks write messages, and wait for whoever reads standard error.
+        threading.excepthook = lambda failed: self._escaped(failed.exc_value)
+        sys.unraisablehook = lambda failed: self._escaped(failed.exc_value)
 
+    @quietly
     def info(self, event: str, **facts: Any) -> None:
         """Say what is usual."""
         self._logger.info(event, **facts)
 
+    @quietly
     def warning(self, event: str, **facts: Any) -> None:
         """Say what is worth a look."""
         self._logger.warning(event, **facts)
 
+    @quietly
     def error(self, event: str, **facts: Any) -> None:
         """Say what someone must look at."""
         self._logger.error(event, **facts)
 
+    @quietly
     def request(self, entry: Entry, seconds: float) -> None:
         """Write the canonical line of one request."""
         self._logger.info(REQUEST, **request_line(entry, seconds))
 
+    @quietly
     def unexpected(self, error: BaseException, **facts: Any) -> None:
         """Write where something failed that should not: types and places, no message, no locals."""
         self._logger.error(UNEXPECTED, **facts, **places(error))
 
+    @quietly
     def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
         """Write what only the event loop saw; its own handler would show objects and messages."""
         error = context.get("exception")
         told = places(error) if isinstance(error, BaseException) else {}
         self._logger.error(UNEXPECTED, message=context.get("message"), **told)
+
+    def _escaped(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.unexpected(error)
+
+
+class _Handler(logging.StreamHandler[Stream]):
+    """Has a line that a library garbled told by the place where it did."""
+
+    def __init__(self, stream: Stream, log: Log) -> None:
+        super().__init__(stream)
+        self._log = log
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the library's name
+        """Say where; the library's own would write the message and its arguments."""
+        error = sys.exception()
+        if error is not None:
+            self._log.unexpected(error, logger=record.name)
 
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:

@@ -108,6 +108,7 @@ METRICS: Final = (
     Row("audit_withdrawn", _C, "Releases withdrawn", ("reason",)),
     Row("audit_sequence", _G, "Sequence number of a sink's last record", ("sink",)),
     Row("certificate_expiry_timestamp_seconds", _G, "When our certificate expires"),
+    Row("log_dropped", _C, "Log lines that found no room or no reader"),
     Row("event_loop_lag_seconds", _H, "How late the event loop is", (), SMALL_SECONDS),
     Row("build_info", _G, "The running build and configuration", ("version", "configuration")),
 )
@@ -166,9 +167,9 @@ class Metrics:
             return
 
     def read(self, name: str, value: Callable[[], float], *labels: str) -> None:
-        """Have a gauge ask ``value`` at each exposition, which happens off the event loop.
+        """Have a metric ask ``value`` at each exposition, which happens off the event loop.
 
-        Where ``value`` raises, the gauge is not a number; the others are what they are.
+        Where ``value`` raises, the metric is not a number; the others are what they are.
         """
 
         def read() -> float:

@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -125,6 +127,29 @@ class TestLog:
         assert {"event", *facts} == set(json.loads(written.text)) - {"level", "timestamp"}
 
 
+class TestNeverFails:
+    @pytest.mark.parametrize("say", ["info", "warning", "error"])
+    def test_without_a_stream(self, say: str) -> None:
+        """Where nothing can be written, nothing is said, and nobody fails."""
+        written = Written()
+        written.stream.close()
+
+        getattr(written.log, say)("event")
+        written.log.unexpected(failing(RuntimeError(SECRET)))
+        written.log.loop_failed(None, {})
+        written.log.request(Entry(audit_id="0"), 0.0)
+
+    def test_with_facts_that_have_no_end(self) -> None:
+        """Nor does anybody for a fact that cannot be written down."""
+        written, endless = Written(), list[Any]()
+        endless.append(endless)
+
+        written.log.info("event", endless=endless)
+        written.log.info("next")
+
+        assert "next" in written.text
+
+
 class TestUnexpected:
     def test_has_places_and_no_words(self) -> None:
         """Where something failed is told by type, file, line and function, nothing else."""
@@ -230,7 +255,9 @@ def root() -> Iterator[logging.Logger]:
     """Put the root logger back as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    hooks = threading.excepthook, sys.unraisablehook
     yield root
+    threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -257,6 +284,52 @@ class TestTakeOver:
 
         [line] = written.lines
         assert ("it failed", "RuntimeError") == (line["event"], line["error"][0]["type"])
+        assert SECRET not in written.text
+
+    @pytest.mark.usefixtures("root")
+    def test_a_library_that_garbles_its_line(self) -> None:
+        """A line that cannot be made is told by the place, without what was to be in it."""
+        written = Written()
+        written.log.take_over()
+
+        logging.getLogger("garbler").error("%d of these", SECRET)
+
+        [line] = written.lines
+        assert ("unexpected", "garbler") == (line["event"], line["logger"])
+        assert "TypeError" == line["error"][0]["type"]
+        assert SECRET not in written.text
+
+    @pytest.mark.usefixtures("root")
+    def test_a_thread_that_dies(self) -> None:
+        """What ends a thread is told by type and place; Python's own words have the message."""
+        written = Written()
+        written.log.take_over()
+
+        def fail() -> None:
+            raise RuntimeError(SECRET)
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+        [line] = written.lines
+        assert ("unexpected", "RuntimeError") == (line["event"], line["error"][0]["type"])
+        assert SECRET not in written.text
+
+    @pytest.mark.usefixtures("root")
+    def test_what_cannot_be_raised(self) -> None:
+        """So is what fails where nobody can be told, as in an object's end."""
+        written = Written()
+        written.log.take_over()
+
+        class Failing:
+            def __del__(self) -> None:
+                raise RuntimeError(SECRET)
+
+        Failing()
+
+        [line] = written.lines
+        assert ("unexpected", "RuntimeError") == (line["event"], line["error"][0]["type"])
         assert SECRET not in written.text
 
     def test_a_line_is_no_graver_than_asked(self, root: logging.Logger) -> None:

@@ -1,6 +1,8 @@
 """``serve``: run the service until SIGTERM."""
 
 import argparse
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any, Final
 
 from service.app import DISTRIBUTION, Application, Parts, build
 from service.cli.check import missing_extras, unreadable
+from service.lines import Lines, lines_of
 from service.listener import Listener
 from service.logs import Log
 from service.metrics import Metrics
@@ -35,6 +38,8 @@ from service.tracing import Tracer
 from service.watch import FileFault
 from service.wiring.world import World
 
+BROKEN: Final = 1
+"""Of a bug, as Python has it."""
 FAULTY: Final = 78
 """``EX_CONFIG`` of sysexits.h."""
 
@@ -53,6 +58,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Serve; return the exit status."""
     forbid_dumps()
+    _occupy_standard_streams()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     world = World()
@@ -64,23 +70,45 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(unreadable(args.config, error), file=sys.stderr)
         return FAULTY
+    lines = lines_of(sys.stderr)
+    try:
+        return _run(loaded, world, args.config, lines)
+    finally:
+        lines.close()
+
+
+def _occupy_standard_streams() -> None:
+    """Let no socket and no file of ours have the number of a stream that was closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def _run(loaded: Loaded, world: World, config: Path, lines: Lines) -> int:
     settings = loaded.settings
-    log = Log(sys.stderr, level=settings.logging.level, form=settings.logging.format)
+    log = Log(lines, level=settings.logging.level, form=settings.logging.format)
     log.take_over()
+    logging.captureWarnings(capture=True)  # they, too, would wait for whoever reads
     _count_descriptors(settings, log)
     for advice in loaded.advice:
         log.warning("configuration", advice=str(advice))
     if missing := list(missing_extras(loaded, Fault)):
-        print(*missing, sep="\n", file=sys.stderr)
+        lines.write("".join(f"{fault}\n" for fault in missing))
         return FAULTY
-    tracer = tracer_of(settings.tracing)
-    parts = Parts(settings=settings, world=world, log=log, metrics=Metrics(), tracer=tracer)
+    tracer, metrics = tracer_of(settings.tracing), Metrics()
+    metrics.read("log_dropped", lambda: lines.lost)
+    parts = Parts(settings=settings, world=world, log=log, metrics=metrics, tracer=tracer)
     try:
-        return run_process(lambda: serve(parts, args.config))
+        return run_process(lambda: serve(parts, config))
     except (FileFault, OSError) as error:
         # Only what is between the check above and now: a file that changed, a port that is taken.
-        print(f"gigya-credential-proxy: not started: {error}", file=sys.stderr)
+        lines.write(f"gigya-credential-proxy: not started: {error}\n")
         return FAULTY
+    except Exception as error:  # noqa: BLE001  # Python would tell its message, and wait for a reader
+        log.unexpected(error)
+        return BROKEN
 
 
 def tracer_of(row: Tracing) -> Tracer | None:

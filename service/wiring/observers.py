@@ -1,8 +1,7 @@
 """What is counted and logged of each room; nothing here can fail a request."""
 
-import functools
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Final, ParamSpec
+from typing import Any, Final
 
 from service.api.recording import GONE
 from service.audit.chain import START, Head
@@ -16,14 +15,13 @@ from service.gigya.slots import CURRENT, PREVIOUS
 from service.gigya.troubles import Result
 from service.logs import Log
 from service.metrics import NOBODY, Metrics
+from service.quiet import quietly
 from service.reception import Refusal
 from service.resilience.admission import Admission
 from service.resilience.breaker import Breaker, State
 from service.resilience.retries import Retry
 from service.watch import Change, Outcome
 from service.wiring.entrance import BAD, GOOD, UNKNOWN
-
-P = ParamSpec("P")
 
 ANSWERED: Final = "answered"
 ABANDONED: Final = "abandoned"
@@ -75,19 +73,6 @@ _PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
 ACCEPT_FAILED: Final = "accept-failed"
 """No descriptor for a connection: all callers wait."""
 LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
-
-
-def quietly(observe: Callable[P, None]) -> Callable[P, None]:
-    """Return ``observe`` so that it cannot fail what it observes."""
-
-    @functools.wraps(observe)
-    def observed(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:  # a context manager would cost more than most of what is observed
-            observe(*args, **kwargs)
-        except Exception:  # noqa: BLE001  # what observes never fails what it observes
-            return
-
-    return observed
 
 
 class RequestObserver:

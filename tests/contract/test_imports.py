@@ -65,8 +65,10 @@ ORDER: Final = (
     "audit",
     "aside",
     "watch",
+    "quiet",
     "counters",
     "metrics",
+    "lines",
     "logs",
     "tracing",
     "collector",
@@ -101,7 +103,7 @@ FENCES: Final = {
     "cryptography": {"gigya", "callers", "settings", "tls"},
     "opentelemetry": {"collector"},
     "requests": {"collector"},
-    "os": {"audit", "tls", "wiring.world", "cli"},
+    "os": {"audit", "lines", "tls", "wiring.world", "cli"},
 }
 
 
