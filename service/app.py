@@ -231,7 +231,7 @@ def _tls(parts: Parts, changed: Changed) -> Watched[ssl.SSLContext] | None:
         if used and ends <= wall():  # at the start there is nothing better
             raise FileFault("the certificate has expired", at=0)
         used.append(ends)
-        metrics.set("certificate_expiry_timestamp_seconds", ends)
+        metrics.set("certificate_expiry_timestamp_seconds", ends, "api")
         return context
 
     files = [row.certificate_file, row.key_file, row.client_ca_file]

@@ -107,7 +107,7 @@ METRICS: Final = (
     Row("audit_notices", _C, "What a sink noticed and went on", ("sink", "what")),
     Row("audit_withdrawn", _C, "Releases withdrawn", ("reason",)),
     Row("audit_sequence", _G, "Sequence number of a sink's last record", ("sink",)),
-    Row("certificate_expiry_timestamp_seconds", _G, "When our certificate expires"),
+    Row("certificate_expiry_timestamp_seconds", _G, "When our certificate expires", ("listener",)),
     Row("log_dropped", _C, "Log lines that found no room or no reader"),
     Row("event_loop_lag_seconds", _H, "How late the event loop is", (), SMALL_SECONDS),
     Row("build_info", _G, "The running build and configuration", ("version", "configuration")),

@@ -80,6 +80,13 @@ class TestTable:
 
         assert not every & {"uid", "user", "path", "url", "detail", "error", "peer", "subject"}
 
+    def test_no_gauge_is_zero_for_want_of_a_value(self) -> None:
+        """A gauge without labels is there from the start, so it must know its value from there."""
+        unlabelled = {row.name for row in METRICS if row.kind is Kind.GAUGE and not row.labels}
+        text = "".join(path.read_text("utf-8") for path in SERVICE.rglob("*.py"))
+
+        assert set() == {name for name in unlabelled if f'metrics.read("{name}"' not in text}
+
     def test_what_is_exposed_are_the_rows(self) -> None:
         """The exposition has a line of help and of type for each row, and nothing beside."""
         lines = Metrics().exposition().decode().splitlines()
@@ -199,6 +206,14 @@ class TestWhatIsCounted:
             seen["authentications_total", labels]
             for labels in (("tokens", "ok"), ("none", "refused"))
         )
+
+    async def test_of_certificates(self, tmp_path: Path) -> None:
+        """Without a certificate there is none whose end could be near."""
+        house = House(tmp_path)
+        async with house.open():
+            seen = samples(house.metrics)
+
+        assert [] == [name for name, _ in seen if name.startswith("certificate_expiry")]
 
     async def test_of_limits(self, tmp_path: Path) -> None:
         """A limit that was hit is counted with its caller."""

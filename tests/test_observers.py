@@ -124,6 +124,16 @@ HAPPENINGS: Final[Mapping[str, tuple[Tell, dict[str, float], list[tuple[str, str
         {"breaker_open shop": 0, "credentials_rejected shop": 1},
         [("error", "breaker")],
     ),
+    "rejected credentials that are probed": (
+        lambda room: (room.site.breaker(State.REJECTED), room.site.breaker(State.HALF_OPEN))[-1],
+        {"breaker_open shop": 0.5, "credentials_rejected shop": 1},
+        [("error", "breaker"), ("warning", "breaker")],
+    ),
+    "credentials that are good again": (
+        lambda room: (room.site.breaker(State.REJECTED), room.site.breaker(State.CLOSED))[-1],
+        {"breaker_open shop": 0, "credentials_rejected shop": 0},
+        [("error", "breaker"), ("warning", "breaker")],
+    ),
     "records written": (
         lambda room: room.audit.wrote("file", 3, 0.25),
         {"audit_records_total file": 3, "audit_write_seconds_sum file": 0.25},

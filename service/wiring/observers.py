@@ -193,7 +193,8 @@ class SiteObserver:
         self._metrics.count("breaker_transitions", self._site, state)
         is_rejected = state is State.REJECTED
         self._metrics.set("breaker_open", _OPENNESS[state], self._site)
-        self._metrics.set("credentials_rejected", is_rejected, self._site)
+        if state is not State.HALF_OPEN:  # a probe has no answer yet
+            self._metrics.set("credentials_rejected", is_rejected, self._site)
         say = self._log.error if is_rejected else self._log.warning
         say("breaker", site=self._site, state=state)
 

@@ -22,6 +22,7 @@ SERIES: Final = frozenset(
     for row in (*METRICS, *PROBE_METRICS)
     for suffix in (("_bucket", "_sum", "_count") if row.kind is Kind.HISTOGRAM else ("",))
 )
+FAMILIES: Final = {row.exposed for row in (*METRICS, *PROBE_METRICS)}
 LABELS: Final = {label for row in (*METRICS, *PROBE_METRICS) for label in row.labels}
 OF_THE_SCRAPE: Final = {"namespace", "job", "instance", "le", "slo", "of", "alertname"}
 """Labels of the scrape, of histograms, and of our own recording rules."""
@@ -66,6 +67,39 @@ class TestAlert:
     def test_is_tested_both_ways(self, alert: Alert) -> None:
         """A test of promtool's sees it fire, and one sees it not fire."""
         assert {True, False} == seen()[alert.name]
+
+
+WORD: Final = re.compile(r"`([a-z]+(?:[-_][a-z]+)+)`")
+QUOTED: Final = re.compile(r'"([a-z]+(?:[-_][a-z]+)+)"')
+
+
+def words() -> set[str]:
+    """Return every word with a hyphen or an underscore that the service's code has."""
+    return {
+        word
+        for path in (Path(__file__).parents[2] / "service").rglob("*.py")
+        for word in re.findall(r"[a-z]+(?:[-_][a-z]+)+", path.read_text("utf-8"))
+    }
+
+
+@pytest.mark.parametrize("file", sorted(RUNBOOKS.glob("*.md")), ids=lambda file: file.stem)
+class TestRunbook:
+    def test_names_only_metrics_that_exist(self, file: Path) -> None:
+        """Every metric, label and recorded series in it can be asked for."""
+        text = file.read_text("utf-8")
+        recorded = {rule["record"] for rule in rules() if "record" in rule}
+
+        assert set() == set(NAME.findall(text)) - SERIES - FAMILIES
+        assert set() == set(re.findall(r"\bcredential_proxy:[\w:]+", text)) - recorded
+        labels = re.findall(r"[{,]\s*(\w+)(?:=~|!~|!=|=)\"", text)
+        assert set() == set(labels) - LABELS - OF_THE_SCRAPE
+
+    def test_names_only_events_and_codes_that_exist(self, file: Path) -> None:
+        """What an engineer is told to look for in log, audit or configuration is written there."""
+        text = file.read_text("utf-8")
+        theirs = {name for name in WORD.findall(text) if name.startswith("kube_")}
+
+        assert set() == {*WORD.findall(text), *QUOTED.findall(text)} - words() - theirs - FAMILIES
 
 
 def test_no_runbook_is_left_over() -> None:
