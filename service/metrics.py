@@ -118,7 +118,7 @@ PROBE_METRICS: Final = (
     Row("probe_success", _G, "1 where a check got what it must get", ("site", "check")),
     Row("probe_got_in", _G, "1 where one was let in that must not be", ("site", "check")),
     Row("probe_duration_seconds", _G, "Time of a check", ("site", "check")),
-    Row("probe_timestamp_seconds", _G, "When the prober ran last", ("site",)),
+    Row("probe_timestamp_seconds", _G, "When the prober ran last, or began", ("site",)),
 )
 """What ``probe`` tells; the service itself does not."""
 

@@ -4,13 +4,17 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
+from service.cli import probe_options as options
 from service.cli.probe_checks import ALLOWED, CHECKS, Check, Finding, Shown, Verdict, judge
+from service.cli.probe_options import UnusableFile
 from service.deadline import Clock, Deadline
 from service.engine import NoAuthority, open_transport, tls_context
 from service.metrics import PROBE_METRICS, Metrics
@@ -36,7 +40,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="The caller is to be granted providerUID alone, of a synthetic user: then no "
         "token moves. Exits 0 where everything is as it must be, 1 where something is not.",
     )
-    parser.add_argument("--url", required=True, help="where the API is, without a path")
+    parser.add_argument(
+        "--url", required=True, type=options.url, help="where the API is, without a path"
+    )
     parser.add_argument("--token-file", required=True, type=Path, metavar="F")
     parser.add_argument("--site", required=True, metavar="S")
     parser.add_argument("--provider", required=True, metavar="P")
@@ -54,8 +60,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="where there is no --ca-file, trust the built-in authorities",
     )
     parser.add_argument("--textfile", type=Path, metavar="F", help="write metrics there as well")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="go on until SIGTERM")
-    parser.add_argument("--metrics-port", type=int, metavar="P", help="serve metrics there as well")
+    parser.add_argument(
+        "--every", type=options.seconds, metavar="SECONDS", help="go on until SIGTERM"
+    )
+    parser.add_argument(
+        "--metrics-port", type=options.port, metavar="P", help="serve metrics there as well"
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,12 +81,16 @@ class Question:
 
 def run(args: argparse.Namespace) -> int:
     """Probe; return the exit status."""
-    question = Question(
-        url=args.url.rstrip("/"), site=args.site, provider=args.provider, uid=args.uid
-    )
+    question = Question(url=args.url, site=args.site, provider=args.provider, uid=args.uid)
     metrics = Metrics(PROBE_METRICS)
+    # From now on somebody waits for the first run, and is told if it never comes.
+    metrics.set("probe_timestamp_seconds", REAL.wall(), question.site)
     if args.metrics_port is not None:
-        metrics.serve(args.metrics_port)
+        try:
+            metrics.serve(args.metrics_port)
+        except OSError as error:
+            print(f"--metrics-port {args.metrics_port}: {error.strerror}", file=sys.stderr)
+            return USAGE
     return run_process(lambda: _probe(args, question, metrics))
 
 
@@ -84,8 +98,8 @@ async def _probe(args: argparse.Namespace, question: Question, metrics: Metrics)
     while True:
         try:
             status = await _once(args, question, metrics)
-        except (OSError, UnicodeError, NoAuthority) as error:
-            print(f"a file cannot be used: {type(error).__name__}", file=sys.stderr)
+        except UnusableFile as error:
+            _say(f"a file cannot be used: {error}", sys.stderr)
             status = USAGE
         if args.every is None:
             return status
@@ -93,23 +107,23 @@ async def _probe(args: argparse.Namespace, question: Question, metrics: Metrics)
 
 
 async def _once(args: argparse.Namespace, question: Question, metrics: Metrics) -> int:
-    context = tls_context(_authorities(args)) if args.ca_file else None
+    context = _context(args) if args.ca_file else None
     credentials: Credentials = {
-        Shown.OWN: _token(args.token_file),
+        Shown.OWN: options.token(args.token_file),
         Shown.NONE: None,
         Shown.MADE_UP: Secret(MADE_UP),
     }
     if args.other_audience_token_file is not None:
-        credentials[Shown.OTHER_AUDIENCE] = _token(args.other_audience_token_file)
+        credentials[Shown.OTHER_AUDIENCE] = options.token(args.other_audience_token_file)
     outbound = Outbound(open_transport(context=context, connections=1))
     try:
         findings = await probed(question, credentials, outbound, clock=REAL)
     finally:
         await outbound.aclose()
-    print(*table(findings), sep="\n", flush=True)
     tell(metrics, question.site, findings, now=REAL.wall())
     if args.textfile is not None:
         _write(args.textfile, metrics.exposition())
+    _say("\n".join(table(findings)), sys.stdout)
     return 0 if is_fine(findings) else 1
 
 
@@ -130,7 +144,7 @@ def table(findings: Sequence[Finding]) -> Iterator[str]:
     for each in findings:
         check, took = each.check, f"{each.seconds * 1000:.0f} ms"
         must = f"must {check.must}"
-        yield f"{each.verdict:<8}{check.name:<20}{must:<35}{each.got:<28}{took:>8}"
+        yield f"{each.verdict:<8}{check.name:<25}{must:<35}{each.got:<28}{took:>8}"
 
 
 def tell(metrics: Metrics, site: str, findings: Sequence[Finding], *, now: float) -> None:
@@ -152,7 +166,7 @@ async def _checked(
     if check.shows not in credentials:
         got = "not asked: no --other-audience-token-file"
         return Finding(check=check, got=got, seconds=0.0, verdict=Verdict.SKIPPED)
-    members = {
+    members: dict[str, Any] = {
         "site": question.site,
         "provider": question.provider,
         "uid": question.uid,
@@ -160,40 +174,50 @@ async def _checked(
         **check.members,
     }
     shown, began = credentials[check.shows], clock.monotonic()
-    headers = {"content-type": "application/json"}
-    if shown is not None:
-        headers["authorization"] = f"Bearer {shown.reveal()}"
+    headers = {} if shown is None else {"authorization": f"Bearer {shown.reveal()}"}
+    deadline = Deadline.after(SECONDS, clock)
     try:
-        answer = await outbound.send(
-            "POST",
-            f"{question.url}/v1/provider-tokens",
-            headers=headers,
-            body=json.dumps(members).encode(),
-            deadline=Deadline.after(SECONDS, clock),
-        )
+        if check.asks is None:
+            answer = await outbound.send(
+                "POST",
+                f"{question.url}/v1/provider-tokens",
+                headers={"content-type": "application/json", **headers},
+                body=json.dumps(members).encode(),
+                deadline=deadline,
+            )
+        else:
+            where = f"{question.url}{check.asks}"
+            answer = await outbound.send("GET", where, headers=headers, deadline=deadline)
         got, verdict = judge(check, answer)
     except OutboundError as error:
         got, verdict = str(error), Verdict.WRONG
     return Finding(check=check, got=got, seconds=clock.monotonic() - began, verdict=verdict)
 
 
-def _authorities(args: argparse.Namespace) -> bytes | None:
-    """Return what the CA file holds; nothing where it may be absent and is."""
-    try:
-        pem: bytes = args.ca_file.read_bytes()
-    except FileNotFoundError:
-        if args.ca_file_may_be_absent:
-            return None
-        raise
-    return pem
-
-
-def _token(file: Path) -> Secret[str]:
-    return Secret(file.read_text("ascii").strip())
+def _context(args: argparse.Namespace) -> ssl.SSLContext:
+    """Return whom to believe: the CA file, or the built-in authorities where it may be absent."""
+    file: Path = args.ca_file
+    if args.ca_file_may_be_absent and not file.exists():
+        return tls_context()
+    with suppress(NoAuthority):
+        return tls_context(options.octets(file))
+    raise UnusableFile(f"{file} must hold certificates in PEM")
 
 
 def _write(file: Path, text: bytes) -> None:
     """Put the whole text in place at once: whoever collects it must never see a half."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_bytes(text)
-    beside.replace(file)
+    try:
+        beside.write_bytes(text)
+        beside.replace(file)
+    except OSError as error:
+        raise UnusableFile(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Write it; whether anybody reads it changes neither metrics nor status."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        with suppress(OSError):  # else Python tries once more at the end, and fails
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
