@@ -43,8 +43,8 @@ from service.tls import parse as tls_context
 from service.tracing import Tracer
 from service.watch import Change, FileFault, Source, Watched, Watcher
 from service.wiring.audit import journal, keyring
+from service.wiring.callers import EVENTS, wire_callers
 from service.wiring.callers import Wired as WiredCallers
-from service.wiring.callers import wire_callers
 from service.wiring.entrance import Entrance, Threshold
 from service.wiring.following import Followers
 from service.wiring.lifecycle import Lifecycle
@@ -130,7 +130,12 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         config_hash=_Fingerprint(config.live),
         flooding=lambda: (*failed.drain(), *nobodys.drain()),
     )
-    seen = CallerObserver(metrics, parts.log, names=[way.name for way in settings.authentication])
+    seen = CallerObserver(
+        metrics,
+        parts.log,
+        ways={way.name: EVENTS[type(way)] for way in settings.authentication},
+        tls=settings.listeners.api.tls is not None,
+    )
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     traces = Traces(parts.tracer)
     sites = _sites(parts, followers.changed, traces)

@@ -56,6 +56,21 @@ HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
 }
 
 
+REASONS: Final = frozenset(
+    {
+        *CERTIFICATE_FAULTS.values(),
+        *HANDSHAKE_FAULTS.values(),
+        "bad-certificate",
+        "timeout",
+        "closed",
+        "other",
+        "refused-by-peer",
+        "handshake-failed",
+    }
+)
+"""Every slug there is."""
+
+
 async def shake(
     accepted: socket.socket,
     connection: Callable[[], asyncio.Protocol],

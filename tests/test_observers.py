@@ -42,7 +42,7 @@ class Room:
         log = Log(self.stream, form="json")
         self.site = SiteObserver(self.metrics, log, "shop")
         self.audit = AuditObserver(self.metrics, log, sinks=("file",))
-        self.callers = CallerObserver(self.metrics, log, names=[])
+        self.callers = CallerObserver(self.metrics, log, ways={}, tls=False)
         self.reloads = ReloadObserver(self.metrics, log, wall=lambda: 7.0)
         self.requests = RequestObserver(
             self.metrics, log, monotonic=lambda: 0.0, providers=lambda: ("twitter", "facebook")

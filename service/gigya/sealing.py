@@ -47,6 +47,11 @@ class Sealing:
             return {"encrypt": "false"}
         return {self.switch: "true", "paddingMode": self.padding}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of everything that ``params`` may return."""
+        return frozenset({_SWITCHES[Scope.SECRETS], self.switch, "paddingMode"})
+
 
 class CameBackPlain(Exception):
     """What had to be sealed is not."""

@@ -50,6 +50,12 @@ def wire_params(
     return params
 
 
+def sendable(sealing: Sealing) -> frozenset[str]:
+    """Return the name of everything that ``wire_params`` may send to a site."""
+    always = ("UID", "provider", "context", "signIDs", "cid")
+    return frozenset({*always, *sealing.names})
+
+
 def provider_uid_signature(
     fields: Fields, provider: str, form: BaseString
 ) -> ProviderUidSignature | None:

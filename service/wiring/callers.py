@@ -13,7 +13,7 @@ from service.callers.key_sets import FollowedKeys, KeySet, KnownKeys, Terms
 from service.callers.key_sources import Source, from_discovery, from_uri
 from service.callers.keys import Keys, UnusableKeys, parse_keys
 from service.callers.mutual_tls import Kind, MutualTls
-from service.callers.observed import Observe
+from service.callers.observed import Event, Observe
 from service.callers.static import Row, Static
 from service.callers.table import Method
 from service.callers.token_review import Reviewer, TokenReview
@@ -245,3 +245,12 @@ _MAKERS: Final[Mapping[type, Callable[[Any, Wired, World, Observe], Method]]] = 
     rows.MutualTls: _mutual_tls,
 }
 """Row of the configuration -> method."""
+
+_KEYS: Final = (Event.KEYS_REPLACED, Event.KEYS_UNCHANGED, Event.KEYS_FAILED)
+EVENTS: Final[Mapping[type, Sequence[Event]]] = {
+    rows.Static: (),
+    rows.Jwt: (Event.TOKEN_VERIFIED, Event.TOKEN_REMEMBERED, *_KEYS),
+    rows.TokenReview: (Event.REVIEW_ANSWERED, Event.REVIEW_REMEMBERED, Event.REVIEW_FAILED),
+    rows.MutualTls: (),
+}
+"""Row of the configuration -> what can happen behind it."""

@@ -10,7 +10,7 @@ from service.resilience.cache import Cache
 from service.sessions import Key
 from service.settings.schema import Settings
 from service.watch import Change, Outcome
-from service.wiring.observers import MEANINGS, OTHERS, ReloadObserver
+from service.wiring.observers import MEANINGS, OF_PROVIDERS, OTHERS, ReloadObserver
 from service.wiring.reloading import CONFIGURATION, Rules
 
 
@@ -75,7 +75,7 @@ class Followers:
             if row.candidate_grants:
                 metrics.begin("would_deny", row.name)
         for provider in (OTHERS, *sorted(self._rules.providers)):
-            for meaning in MEANINGS:
+            for meaning in OF_PROVIDERS:
                 metrics.begin("provider_requests", provider, meaning)
 
     def _hear(self, level: str) -> None:

@@ -1,6 +1,6 @@
 """What is counted and logged of each room; nothing here can fail a request."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from service.api.recording import GONE
@@ -13,6 +13,7 @@ from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
 from service.gigya.slots import CURRENT, PREVIOUS
 from service.gigya.troubles import Result
+from service.handshake import REASONS
 from service.logs import Log
 from service.metrics import NOBODY, Metrics
 from service.quiet import quietly
@@ -66,8 +67,12 @@ RESULTS: Final[Mapping[str, str]] = {
 """Outcome of a request -> what it means to the service's objectives."""
 
 OTHERS: Final = "other"
-"""The label of all providers that nobody is granted."""
+"""The label of whatever is not told apart, such as all providers that nobody is granted."""
 MEANINGS: Final = tuple(dict.fromkeys(RESULTS.values()))
+OF_PROVIDERS: Final = tuple(meaning for meaning in MEANINGS if meaning != ANSWERED)
+"""A table is of no provider."""
+TIMED: Final = (RELEASED, "failed")
+"""Whose time is told apart; a histogram for each meaning would be fifteen series more."""
 
 _PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
 ACCEPT_FAILED: Final = "accept-failed"
@@ -96,7 +101,8 @@ class RequestObserver:
         self._providers = providers
         for result in MEANINGS:
             metrics.begin("requests", NOBODY, result)
-            metrics.begin("request_duration_seconds", result)
+        for timed in (*TIMED, OTHERS):
+            metrics.begin("request_duration_seconds", timed)
         for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {GONE, CANCELLED}):
             metrics.begin("problems", outcome)
 
@@ -116,7 +122,8 @@ class RequestObserver:
         metrics, result = self._metrics, RESULTS.get(entry.outcome, "failed")
         caller = entry.caller.name if entry.caller else NOBODY
         metrics.count("requests", caller, result)
-        metrics.observe("request_duration_seconds", seconds, result)
+        timed = result if result in TIMED else OTHERS
+        metrics.observe("request_duration_seconds", seconds, timed)
         if entry.provider is not None:
             known = entry.provider in self._providers()
             metrics.count("provider_requests", entry.provider if known else OTHERS, result)
@@ -201,6 +208,11 @@ class SiteObserver:
     def keys(self, name: str, count: Callable[[], int]) -> None:
         """Show how many keys of a kind there are."""
         self._metrics.read("keys_loaded", count, name)
+
+    def sends(self, names: Iterable[str]) -> None:
+        """Show each parameter that Gigya may ignore."""
+        for name in names:
+            self._metrics.begin("upstream_ignored_parameters", self._site, name)
 
     def slots(self, count: int) -> None:
         """Show the partner secrets of which each may open a reply."""
@@ -291,15 +303,22 @@ class AuditObserver:
 class CallerObserver:
     """Counts what happens behind authentications, and handshakes that came to nothing.
 
-    ``names`` are those of the authentications.
+    ``ways`` are the authentications and what can happen behind each; ``tls`` whether there are
+    handshakes.
     """
 
-    def __init__(self, metrics: Metrics, log: Log, *, names: Sequence[str]) -> None:
+    def __init__(
+        self, metrics: Metrics, log: Log, *, ways: Mapping[str, Sequence[Event]], tls: bool
+    ) -> None:
         self._metrics = metrics
         self._log = log
-        for name in names:
+        for name, events in ways.items():
             metrics.begin("authentications", name, GOOD)
             metrics.begin("authentications", name, BAD)
+            for event in events:
+                metrics.begin("authentication_events", name, event)
+        for reason in sorted(REASONS) if tls else ():
+            metrics.begin("tls_refusals", reason)
         for result in (BAD, UNKNOWN):
             metrics.begin("authentications", NOBODY, result)
         for kind in CUT_OFF:

@@ -24,12 +24,12 @@ from service.gigya.client import Client
 from service.gigya.client import Observers as ClientObservers
 from service.gigya.keys import WHITE_SPACE, HmacKey, KeyRing, PartnerKey, RsaKey
 from service.gigya.sealing import Mode, Scope, Sealing
+from service.gigya.session_info import OTHER, SessionInfo
 from service.gigya.session_info import Observers as SessionObservers
-from service.gigya.session_info import SessionInfo
 from service.gigya.signature import BaseString, proves_user
 from service.gigya.sites import DATA_CENTERS, origin, simulator_origin
 from service.gigya.slots import Slots
-from service.gigya.terms import Terms
+from service.gigya.terms import Terms, sendable
 from service.live import Live
 from service.model import Uid, UidSignature
 from service.outbound import Outbound
@@ -74,6 +74,7 @@ def wire_site(
 ) -> WiredSite:
     """Return the site called ``name``; raises ``FileFault`` where its files cannot be used."""
     site, upstream = settings.sites[name], settings.upstream
+    terms = terms_of(site)
 
     def replaced(change: Change) -> None:
         if change.outcome is Outcome.REPLACED:
@@ -82,7 +83,8 @@ def wire_site(
 
     rings = Watched.open(_ring(name, site, world), replaced)
     slots = Watched.open(_slots(name, site, world), replaced)
-    observed.slots(len(rings.live.value))
+    observed.slots(len(site.partner_secret_files))
+    observed.sends((*sendable(terms.sealing), OTHER))
     observed.keys(rings.name, lambda: len(rings.live.value))
     observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
@@ -93,7 +95,7 @@ def wire_site(
     session_info = SessionInfo(
         client,
         rings.live,
-        terms_of(site),
+        terms,
         clock=world.clock,
         nonce=world.nonce,
         observers=SessionObservers(ignored=observed.ignored, opened=observed.opened),

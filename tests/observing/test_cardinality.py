@@ -7,13 +7,25 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from service.audit.record import Entry
+from service.callers.observed import Event
 from service.catalogue import BASE
+from service.gigya.keys import KeyRing, PartnerKey
+from service.gigya.sealing import Scope, Sealing
+from service.gigya.terms import sendable, wire_params
+from service.handshake import REASONS
 from service.logs import Log
-from service.model import Caller, CallerName, Identity, ProviderName
+from service.model import Caller, CallerName, Identity, ProviderName, SessionQuery, SiteName, Uid
+from service.reception import Refusal
 from service.simulator.knobs import Body
-from service.wiring.observers import LIMITS, RESULTS, RequestObserver
+from service.wiring.callers import _MAKERS, EVENTS
+from service.wiring.observers import ANSWERED, CUT_OFF, LIMITS, RESULTS, RequestObserver
+from tests.callers import issuer
 from tests.house import TOKEN, House, Visitor, caller, grant, static
+from tests.observing.stage import COMING, ISSUER, settings
+from tests.test_metrics import samples
 
 CALLERS: Final = tuple(f"caller-{n}" for n in range(50))
 PROVIDERS: Final = tuple(
@@ -35,26 +47,28 @@ def series(house: House) -> set[str]:
 
 
 def crowded(directory: Path) -> House:
-    """Return a house of 50 callers with every limit and rule there is, for 15 providers."""
+    """Return a house of 50 callers with every limit and rule there is, for 15 providers.
+
+    Everything is on: TLS, tokens of an issuer and of a cluster, two sinks, the cache, the previous
+    credentials and two partner secrets.
+    """
     house = House(directory)
+    settings(house)
+    house.clock = None
+    house.__post_init__()
     house.settings["callers"] = [
         caller(
             name,
             grant(providers=list(PROVIDERS)),
-            limits={
-                "rate": 1000,
-                "burst": 1000,
-                "in_flight": 50,
-                "distinct_users": {"count": 9, "window": 60},
-            },
+            limits=LIMITED,
             candidate_grants=[grant(providers=[PROVIDERS[0]])],
         )
         for name in CALLERS
     ]
+    house.settings["callers"][0]["identities"].append({"via": "cluster", "subject": "crm"})
     house.settings["authentication"][0]["tokens"] = [
         static(name, TOKEN if name == CALLERS[0] else f"gcproxy_{name}") for name in CALLERS
     ]
-    house.settings["cache"] = {"enabled": True}
     return house
 
 
@@ -70,7 +84,7 @@ def outcomes() -> Iterator[Entry]:
             yield Entry(
                 audit_id="0" * 32,
                 caller=each,
-                provider=ProviderName(provider),
+                provider=None if outcome == ANSWERED else ProviderName(provider),
                 outcome=outcome,
                 reason="flood" if reason and each is None else reason,
                 would_deny=each is not None,
@@ -92,11 +106,20 @@ async def everything(house: House, visitor: Visitor) -> None:
         house.time.now += 60
     await visitor.ask(max_age=30)
     await visitor.ask(max_age=30)
+    now = int(house.time.now)
+    claims = {"iss": ISSUER, "sub": "crm", "aud": "proxy", "iat": now, "exp": now + 600}
+    for audience in ("proxy", "proxy", "another"):
+        token = issuer.token({**claims, "aud": audience})
+        await visitor.ask(token=token)
+        await visitor.ask(token=token)
+    for name in ("signIDs", "context", "encrypt", "paddingMode", "cid", "made-up"):
+        knobs.turn(times=1, ignores=frozenset({name}))
+        await visitor.ask(max_age=0, verify_provider_uid=True, cid="x")
 
 
 class TestSeries:
     async def test_stay_under_a_thousand(self, tmp_path: Path) -> None:
-        """50 callers, 15 providers and all outcomes: fewer than 1,000 series."""
+        """50 callers, 15 providers, all outcomes and everything on: fewer than 1,000 series."""
         house = crowded(tmp_path)
         async with house.open() as visitor:
             at_first = series(house)
@@ -114,11 +137,23 @@ class TestSeries:
         assert len(at_last) < MOST
         assert set() == at_last - at_first
 
+    async def test_no_connection_makes_one(self, tmp_path: Path) -> None:
+        """Nor does whatever ends before a request, for whatever reason."""
+        house = crowded(tmp_path)
+        async with house.open() as visitor:
+            before = series(house)
+            ends = product(("tls-refused",), REASONS)
+            for kind, reason in (*ends, *product(CUT_OFF, ("made-up",))):
+                visitor.application.refused(
+                    Refusal(listener="api", kind=kind, reason=reason, peer="192.0.2.7")
+                )
+
+            assert before == series(house)
+
     async def test_no_request_makes_one(self, tmp_path: Path) -> None:
         """Whatever is asked, by whom and how, every series was there before."""
         house = crowded(tmp_path)
         async with house.open() as visitor:
-            await everything(house, visitor)
             before = series(house)
             for request in REQUESTS:
                 await send(visitor, request)
@@ -128,12 +163,42 @@ class TestSeries:
         """Chance does not find one either."""
         house, rng = crowded(tmp_path), random.Random(6)
         async with house.open() as visitor:
-            await everything(house, visitor)
             before = series(house)
             for _ in range(300):
                 request = chance(rng)
                 await send(visitor, request)
                 assert before == series(house), request
+
+    async def test_no_rotation_makes_one(self, tmp_path: Path) -> None:
+        """Each place for a partner secret has its series, though one secret stand there twice."""
+        house = crowded(tmp_path)
+        house.files["/secrets/partner-to-come"] = house.files["/secrets/partner"]
+        async with house.open() as visitor:
+            await visitor.ask()
+            before = series(house)
+            house.files["/secrets/partner-to-come"] = COMING
+            await visitor.look()
+            await visitor.ask(max_age=0)
+
+            assert before == series(house)
+            assert 1 == samples(house.metrics)["decrypts_total", ("shop", "1", "opened")]
+
+    def test_every_authentication_tells_what_can_happen(self) -> None:
+        """The table of events has a row for each way to authenticate, and no event is in none."""
+        assert set(_MAKERS) == set(EVENTS)
+        assert set(Event) == {event for events in EVENTS.values() for event in events}
+
+    @pytest.mark.parametrize("scope", Scope)
+    @pytest.mark.parametrize("keys", [0, 1, 2])
+    def test_every_parameter_is_known(self, scope: Scope, keys: int) -> None:
+        """Whatever is sent to Gigya is among what it can ignore."""
+        sealing = Sealing(scope=scope)
+        ring = KeyRing([PartnerKey(bytes([n]) * 32) for n in range(keys)])
+        query = SessionQuery(
+            site=SiteName("s"), uid=Uid("u"), provider=ProviderName("p"), cid="c", sign_ids=True
+        )
+
+        assert set() == wire_params(query, sealing, ring, context="n").keys() - sendable(sealing)
 
     async def test_nothing_of_a_request_is_in_them(self, tmp_path: Path) -> None:
         """No name that a caller made up, no user and no path is the value of a label."""
