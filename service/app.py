@@ -348,6 +348,7 @@ def _recorded(
         parts.log,
         monotonic=parts.world.clock.monotonic,
         providers=lambda: rules.providers,
+        deadline=parts.settings.upstream.deadline,
     )
     recording = Recording(
         api,

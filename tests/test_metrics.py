@@ -1,5 +1,6 @@
 import ast
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -8,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import metrics as module
+from service.deadline import Clock
 from service.metrics import METRICS, NAMESPACE, PROBE_METRICS, Kind, Metrics
-from tests.house import House
+from tests.house import House, Time
 
 SERVICE: Final = Path(module.__file__).parent
 CALLS: Final = frozenset({"count", "observe", "set", "read", "forget"})
@@ -206,6 +208,19 @@ class TestWhatIsCounted:
             seen["authentications_total", labels]
             for labels in (("tokens", "ok"), ("none", "refused"))
         )
+
+    async def test_of_callers_in_a_hurry(self, tmp_path: Path) -> None:
+        """Who gives Gigya less time than it takes burns nobody's budget, and is told the same."""
+        house = House(tmp_path, clock=Clock(wall=Time().wall, monotonic=time.monotonic))
+        async with house.open() as visitor:
+            house.simulator.knobs.turn(delay=0.3)
+            answer = await visitor.ask(headers={"request-timeout": "0.05"})
+
+        assert 504 == answer.status_code
+        seen = samples(house.metrics)
+        requests = {k[1]: v for k, v in seen.items() if k[0] == "requests_total" and v}
+        assert {("crm", "abandoned"): 1} == requests
+        assert 1 == seen["problems_total", ("upstream-timeout",)]
 
     async def test_of_certificates(self, tmp_path: Path) -> None:
         """Without a certificate there is none whose end could be near."""

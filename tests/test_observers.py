@@ -11,6 +11,7 @@ from service.api.problem_table import PROBLEMS
 from service.audit.chain import START, Head
 from service.audit.record import Entry
 from service.callers.observed import Event
+from service.deadline import Deadline
 from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
 from service.gigya.troubles import Result
@@ -30,13 +31,14 @@ from service.wiring.observers import (
 )
 from tests.test_metrics import samples
 
+NAME: Final = "requests_total"
 Tell = Callable[["Room"], None]
 
 
 class Room:
     """Every observer, over one registry and one log."""
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, *, deadline: float = 10.0) -> None:
         self.metrics = metrics or Metrics()
         self.stream = io.StringIO()
         log = Log(self.stream, form="json")
@@ -45,7 +47,11 @@ class Room:
         self.callers = CallerObserver(self.metrics, log, ways={}, tls=False)
         self.reloads = ReloadObserver(self.metrics, log, wall=lambda: 7.0)
         self.requests = RequestObserver(
-            self.metrics, log, monotonic=lambda: 0.0, providers=lambda: ("twitter", "facebook")
+            self.metrics,
+            log,
+            monotonic=lambda: 0.0,
+            providers=lambda: ("twitter", "facebook"),
+            deadline=deadline,
         )
 
     def lines(self) -> list[tuple[str, str]]:
@@ -272,6 +278,58 @@ class TestRequests:
         room = Room()
 
         room.requests.finished(Entry(audit_id="0", outcome="brand-new"))
+
+        assert 1 == samples(room.metrics)["requests_total", ("none", "failed")]
+
+    @pytest.mark.parametrize(
+        ("outcome", "given", "left", "expected"),
+        [
+            ("upstream-timeout", 0.05, 0.0, "abandoned"),
+            ("authentication-unavailable", 0.9, 0.04, "abandoned"),
+            ("upstream-timeout", 0.9, 0.5, "failed"),
+            ("upstream-timeout", 1.0, 0.0, "failed"),
+            ("upstream-timeout", 10.0, 0.0, "failed"),
+            ("internal-error", 0.05, 0.0, "failed"),
+            ("upstream-unavailable", 0.05, 0.0, "failed"),
+            ("no-session", 0.05, 0.0, "refused"),
+            ("released", 0.05, 0.0, "released"),
+        ],
+    )
+    def test_a_caller_in_a_hurry_burns_no_budget(
+        self, outcome: str, given: float, left: float, expected: str
+    ) -> None:
+        """What a caller's own deadline of less than a second ends is neither ours nor Gigya's."""
+        room = Room()
+        now = 100.0 + given - left
+
+        room.requests.finished(
+            Entry(
+                audit_id="0",
+                started=100.0,
+                deadline=Deadline(100.0 + given, lambda: now),
+                outcome=outcome,
+            )
+        )
+
+        seen = samples(room.metrics)
+        counted = {labels[1] for (name, labels), value in seen.items() if value and name == NAME}
+        assert {expected} == counted
+        is_problem = outcome != "released"
+        assert is_problem == any(v for (name, _), v in seen.items() if name == "problems_total")
+
+    @pytest.mark.parametrize("deadline", [0.5, 1.0])
+    def test_a_short_deadline_of_ours_excuses_nobody(self, deadline: float) -> None:
+        """Where the configuration itself gives no more, it is not the caller who is in a hurry."""
+        room = Room(deadline=deadline)
+
+        room.requests.finished(
+            Entry(
+                audit_id="0",
+                started=100.0,
+                deadline=Deadline(100.0 + deadline, lambda: 200.0),
+                outcome="upstream-timeout",
+            )
+        )
 
         assert 1 == samples(room.metrics)["requests_total", ("none", "failed")]
 

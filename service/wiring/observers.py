@@ -19,8 +19,9 @@ from service.metrics import NOBODY, Metrics
 from service.quiet import quietly
 from service.reception import Refusal
 from service.resilience.admission import Admission
-from service.resilience.breaker import Breaker, State
+from service.resilience.breaker import PATIENCE, Breaker, State
 from service.resilience.retries import Retry
+from service.sessions import PART
 from service.watch import Change, Outcome
 from service.wiring.entrance import BAD, GOOD, UNKNOWN
 
@@ -74,7 +75,9 @@ OF_PROVIDERS: Final = tuple(meaning for meaning in MEANINGS if meaning != ANSWER
 TIMED: Final = (RELEASED, "failed")
 """Whose time is told apart; a histogram for each meaning would be fifteen series more."""
 
-_PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, ABANDONED})
+_PROBLEM_FREE: Final = frozenset({RELEASED, ANSWERED, GONE})
+LATE: Final = frozenset({"upstream-timeout", "authentication-unavailable"})
+"""What a request comes to whose deadline ends while it waits."""
 ACCEPT_FAILED: Final = "accept-failed"
 """No descriptor for a connection: all callers wait."""
 LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
@@ -84,7 +87,8 @@ class RequestObserver:
     """Counts each request and writes its canonical line.
 
     ``providers`` are those that somebody is granted; all others count as one, so that no request
-    makes a series. ``monotonic`` gives seconds.
+    makes a series. ``monotonic`` gives seconds; ``deadline`` is what a request has that asks for
+    no shorter one.
     """
 
     def __init__(
@@ -94,16 +98,18 @@ class RequestObserver:
         *,
         monotonic: Callable[[], float],
         providers: Callable[[], Container[str]],
+        deadline: float,
     ) -> None:
         self._metrics = metrics
         self._log = log
         self._monotonic = monotonic
         self._providers = providers
+        self._patience = min(PATIENCE, deadline)
         for result in MEANINGS:
             metrics.begin("requests", NOBODY, result)
         for timed in (*TIMED, OTHERS):
             metrics.begin("request_duration_seconds", timed)
-        for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {GONE, CANCELLED}):
+        for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {CANCELLED}):
             metrics.begin("problems", outcome)
 
     @quietly
@@ -120,6 +126,8 @@ class RequestObserver:
 
     def _count(self, entry: Entry, seconds: float) -> None:
         metrics, result = self._metrics, RESULTS.get(entry.outcome, "failed")
+        if result == "failed" and self._was_hurried(entry):
+            result = ABANDONED
         caller = entry.caller.name if entry.caller else NOBODY
         metrics.count("requests", caller, result)
         timed = result if result in TIMED else OTHERS
@@ -127,13 +135,24 @@ class RequestObserver:
         if entry.provider is not None:
             known = entry.provider in self._providers()
             metrics.count("provider_requests", entry.provider if known else OTHERS, result)
-        if result not in _PROBLEM_FREE:
+        if entry.outcome not in _PROBLEM_FREE:
             code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
             metrics.count("problems", code)
         if entry.would_deny and entry.outcome == RELEASED:
             metrics.count("would_deny", caller)
         if entry.reason in LIMITS:
             metrics.count("limits_hit", caller, entry.reason)
+
+    def _was_hurried(self, entry: Entry) -> bool:
+        """Whether the caller's own deadline ended it, which was too short to tell of us or Gigya.
+
+        One of a second or more tells: an outage must not hide behind impatient callers.
+        """
+        deadline = entry.deadline
+        if deadline is None or entry.outcome not in LATE:
+            return False
+        given = deadline.at - entry.started
+        return given < self._patience and deadline.remaining() <= given * (1 - PART)
 
 
 class SiteObserver:

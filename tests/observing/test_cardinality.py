@@ -129,6 +129,7 @@ class TestSeries:
                 Log(io.StringIO(), level="error"),
                 monotonic=lambda: 0.0,
                 providers=lambda: frozenset(PROVIDERS),
+                deadline=10.0,
             )
             for entry in outcomes():
                 observer.finished(entry)
