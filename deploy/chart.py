@@ -21,6 +21,8 @@ SCHEMA: Final = CHART / "values.schema.json"
 VALUES: Final = CHART / "values.yaml"
 MANIFESTS: Final = ROOT / "deploy/manifests/gigya-credential-proxy.yaml"
 MANIFEST_VALUES: Final = ROOT / "deploy/manifests/values.yaml"
+RULES: Final = ROOT / "deploy/prometheus/rules.yaml"
+LAPTOP_RULES: Final = ROOT / "deploy/compose/rules.yaml"
 NAME: Final = "gigya-credential-proxy"
 
 HEAD: Final = """\
@@ -133,9 +135,18 @@ def copies() -> dict[Path, Path]:
     """Return what the chart has a copy of, as a chart holds all that it needs: copy -> origin."""
     files = CHART / "files"
     return {
-        files / "rules.yaml": ROOT / "deploy/prometheus/rules.yaml",
+        files / "rules.yaml": RULES,
         files / "dashboard.json": ROOT / "deploy/grafana/dashboard.json",
     }
+
+
+def laptop_rules() -> str:
+    """Return the rules for the compose file, where one process is all there is."""
+    text = RULES.read_text("utf-8")
+    many, one = (f"expr: vector({least})\n        labels: {{of: replicas}}" for least in (2, 1))
+    if many not in text:
+        raise ValueError("the rules have no least number of replicas")
+    return text.replace(many, one)
 
 
 def write() -> None:
@@ -143,6 +154,7 @@ def write() -> None:
     for copy, origin in copies().items():
         if origin.exists():
             copy.write_bytes(origin.read_bytes())
+    LAPTOP_RULES.write_text(laptop_rules(), "utf-8")
     SCHEMA.write_text(json.dumps(schema(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     MANIFESTS.write_text(manifests(), "utf-8")
 

@@ -1,5 +1,6 @@
 """The chart, rendered by the real Helm engine; kubernetes-validate has Kubernetes' own schemas."""
 
+import copy
 import hashlib
 import json
 import math
@@ -74,6 +75,12 @@ def secret_volumes(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the volumes of Secrets and CSI drivers of every pod."""
     volumes = [volume for pod in pods(found) for volume in pod["spec"].get("volumes", [])]
     return [each for each in volumes if {"secret", "csi", "projected"} & set(each)]
+
+
+def rules(**changes: Any) -> list[dict[str, Any]]:
+    """Return every rule of an installation with everything."""
+    groups = one(objects("full", **changes), "PrometheusRule")["spec"]["groups"]
+    return [rule for group in copy.deepcopy(groups) for rule in group["rules"]]
 
 
 def probers(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -566,19 +573,66 @@ class TestNetworkPolicy:
 
 class TestMonitoring:
     def test_files_of_the_chart_are_filled_in(self) -> None:
-        """Rules and dashboard are the chart's own files, as they are."""
+        """The dashboard is the chart's own file, as it is."""
         found, files = objects("full"), chart.CHART / "files"
-        rules = [each["spec"] for each in found if each["kind"] == "PrometheusRule"]
         boards = [
             each["data"]["gigya-credential-proxy.json"]
             for each in found
             if each["metadata"]["name"].endswith("-dashboard")
         ]
 
-        assert rules == [yaml.safe_load(f.read_text("utf-8")) for f in files.glob("rules.yaml")]
+        assert boards
         assert [board.strip() for board in boards] == [
             f.read_text("utf-8").strip() for f in files.glob("dashboard.json")
         ]
+
+    def test_rules_are_the_shipped_ones(self) -> None:
+        """All rules are there; numbers are those that are shipped, and links are links."""
+        shipped = yaml.safe_load((chart.CHART / "files/rules.yaml").read_text("utf-8"))
+        rendered = rules(prometheusRule__minReplicas=2)
+        links = [rule["annotations"].pop("runbook_url") for rule in rendered if "alert" in rule]
+        expected = [rule for group in shipped["groups"] for rule in group["rules"]]
+        paths = [rule["annotations"].pop("runbook_url") for rule in expected if "alert" in rule]
+
+        assert expected == rendered
+        assert [Path(path).name for path in paths] == [link.rpartition("/")[2] for link in links]
+        assert all(link.startswith("https://") for link in links)
+
+    @pytest.mark.parametrize("prefix", ["https://wiki.example/runs", "https://wiki.example/runs/"])
+    def test_runbooks_are_where_they_are_said_to_be(self, prefix: str) -> None:
+        """A pager's link leads to the copy that the installation has."""
+        found = {
+            rule["annotations"]["runbook_url"]
+            for rule in rules(prometheusRule__runbookUrlPrefix=prefix)
+            if rule.get("alert") == "CredentialProxyAbsent"
+        }
+
+        assert {"https://wiki.example/runs/CredentialProxyAbsent.md"} == found
+
+    @pytest.mark.parametrize(
+        ("changes", "name", "expected"),
+        [
+            ({}, "replicas", 3),
+            ({"autoscaling__enabled": False, "replicaCount": 1}, "replicas", 1),
+            ({"prometheusRule__minReplicas": 0}, "replicas", 0),
+            ({"prometheusRule__objectives": {"availability": 0.995}}, "availability", 0.005),
+            ({"prometheusRule__objectives": {"latency": 0.95}}, "latency", 0.05),
+            ({"prometheusRule__ceilings": {"releases": 7}}, "releases", 7),
+            ({"prometheusRule__ceilings": {"users": 8}}, "users", 8),
+            ({"prometheusRule__ceilings": {"denialsPerMinute": 9}}, "denials_per_minute", 9),
+        ],
+    )
+    def test_numbers_are_the_installations(
+        self, changes: dict[str, Any], name: str, expected: float
+    ) -> None:
+        """Each number that is a matter of taste is a value; replicas go by what is installed."""
+        [found] = [
+            float(rule["expr"].removeprefix("vector(").removesuffix(")"))
+            for rule in rules(**changes)
+            if name in rule.get("labels", {}).values() and rule["expr"].startswith("vector(")
+        ]
+
+        assert math.isclose(expected, found)
 
     def test_asks_each_pod(self) -> None:
         """The monitor selects the Service that has the management port."""

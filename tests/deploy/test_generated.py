@@ -8,7 +8,7 @@ import subprocess
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jsonschema
 import pytest
@@ -111,6 +111,23 @@ class TestScaling:
 
         assert {"product, everything on", "product, cache hits"} <= named
         assert set() == {each for each in named if f"| {each} |" not in measured}
+
+
+class TestLaptopRules:
+    def test_are_current(self) -> None:
+        """The rules of the compose file are the shipped ones, but one replica is enough."""
+        laptops = yaml.safe_load(chart.LAPTOP_RULES.read_text("utf-8"))
+        shipped = yaml.safe_load(chart.RULES.read_text("utf-8"))
+
+        assert chart.laptop_rules() == chart.LAPTOP_RULES.read_text("utf-8")
+        pairs = zip(_rules(laptops), _rules(shipped), strict=True)
+        [(laptop, ours)] = [(one, other) for one, other in pairs if one != other]
+        assert {"of": "replicas"} == ours["labels"]
+        assert ("vector(1)", "vector(2)") == (laptop["expr"], ours["expr"])
+
+
+def _rules(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for group in whole["groups"] for rule in group["rules"]]
 
 
 class TestVersions:
