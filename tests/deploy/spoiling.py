@@ -32,6 +32,7 @@ class NotSpoiled(LookupError):
 
 
 BAD_TEXT: Final[Mapping[str, Sequence[str]]] = {
+    "^https?://[^/]+": ("deploy/runbooks", "https:///x"),
     "^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$": ["../a", "A", "-a", "", "a" * 53],
     "^(sha256:[0-9a-f]{64})?$": ["sha256:12", "sha512:" + "0" * 64],
     "^[1-9][0-9]?%$": ["0%"],
@@ -132,6 +133,8 @@ CONSTRAINTS: Final[Mapping[str, Callable[[Node, Any], Bad]]] = {
     "const": lambda node, _: iter([((), not node["const"])]),
     "contains": lambda _, __: iter([((), []), ((), ["OTHER"])]),
     "minimum": lambda node, _: iter([((), node["minimum"] - 1)]),
+    "exclusiveMinimum": lambda node, _: iter([((), node["exclusiveMinimum"])]),
+    "exclusiveMaximum": lambda node, _: iter([((), node["exclusiveMaximum"])]),
     "maximum": lambda node, _: iter([((), node["maximum"] + 1)]),
     "minLength": lambda _, __: iter([((), "")]),
     "minItems": lambda _, __: iter([((), [])]),
