@@ -88,8 +88,9 @@ def together(
 
 
 def ratio(data: Data, probe: str, what: str, a: Where, b: Where) -> Figure | None:
-    """Return what ``a`` is in units of ``b``."""
-    return together(by_round(data, probe, what, a), by_round(data, probe, what, b), truediv)
+    """Return what ``a`` is in units of ``b``; a round too short to see ``b`` does not count."""
+    units = {number: value for number, value in by_round(data, probe, what, b).items() if value}
+    return together(by_round(data, probe, what, a), units, truediv)
 
 
 def forms(data: Data, a: str, b: str, what: str = "cpu_us") -> Figure | None:

@@ -71,7 +71,9 @@ def others(data: Data) -> Iterator[str]:
             "| control: textbook at concurrency 1, after a burst / before (above 1.2, or the "
             f"measure is broken) | {control.told}, {control.spread} |"
         )
-    for requests in sorted({row["requests"] for row in data.get("memory", ())}):
+    for requests in sorted(
+        {row["requests"] for row in data.get("memory", ()) if "requests" in row}
+    ):
         found = figure(data, "memory", "megabytes", requests=requests)
         if found is not None:
             rounds = "one run" if found.rounds == 1 else f"{found.rounds} runs, {found.spread}"

@@ -4,7 +4,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -34,16 +35,22 @@ def growth(material: Material, size: Size) -> Rows:
     """Return resident memory after so many requests, each for a user of its own."""
     rows: Rows = []
     for number in range(1, size.rounds + 1):
-        done = 0
-        with upstream(material) as gigya, started(ALL["product"], material, gigya) as server:
-            rows.append({"round": number, "requests": 0, "megabytes": memory(server.pid)})
-            for target in size.memory:
-                loaded(server, material, seconds=3600, most=target - done, first_user=done)
-                done = target
-                row = {"round": number, "requests": done, "megabytes": memory(server.pid)}
-                say(f"round {number}: memory after {done} users: {row['megabytes']:.1f} MB")
-                rows.append(row)
+        try:
+            for row in _grown(material, size):
+                rows.append({"round": number, **row})
+                say(f"round {number}: after {row['requests']} users {row['megabytes']:.1f} MB")
+        except Failed as why:  # the rows before it stand
+            say(f"FAILED: {why}")
+            rows.append({"round": number, "form": "product", "failure": str(why)})
     return rows
+
+
+def _grown(material: Material, size: Size) -> Iterator[dict[str, float]]:
+    with upstream(material) as gigya, started(ALL["product"], material, gigya) as server:
+        for done, target in pairwise((0, 0, *size.memory)):
+            if target > done:
+                loaded(server, material, seconds=3600, most=target - done, first_user=done)
+            yield {"requests": target, "megabytes": memory(server.pid)}
 
 
 def start(material: Material, size: Size) -> Rows:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.benchmark.__main__ import DATA, main, options
-from tests.benchmark.figures import LOST, added
+from tests.benchmark.figures import LOST, added, forms
 from tests.benchmark.goals import GOALS, missed
 from tests.benchmark.plot import plot
 from tests.benchmark.report import LOUD, table
@@ -15,7 +15,7 @@ from tests.benchmark.report import LOUD, table
 
 def data(**parts: Any) -> dict[str, Any]:
     """Return a small run: a product of 400 us, a textbook of 9000."""
-    forms = {"product": 400.0, "textbook": 9000.0, "nginx": 20.0}
+    used_by = {"product": 400.0, "textbook": 9000.0, "nginx": 20.0}
     return {
         "date": "2026-11-22",
         "machine": {"cpu": "a CPU", "cores": 2, "python": "CPython", "load": 0.1},
@@ -23,7 +23,7 @@ def data(**parts: Any) -> dict[str, Any]:
         "forms": [
             {"round": number, "form": form, "in_flight": 64, "cpu_us": used * number}
             for number in (1, 2, 3)
-            for form, used in forms.items()
+            for form, used in used_by.items()
         ],
         "left_out": {"go": "go is not installed"},
         **parts,
@@ -114,6 +114,13 @@ class TestFigures:
             goal.name for goal, _ in missed(run)
         }
         assert "| 1,000/s: product | +lost |" in table(run)
+
+    def test_a_round_too_short_to_see_is_not_counted(self) -> None:
+        """CPU is told in steps of 10 ms: nothing is divided by none of them."""
+        rows = [{**row, "cpu_us": 0.0} if row["round"] == 1 else row for row in data()["forms"]]
+        found = forms(data(forms=rows), "textbook", "product")
+        assert found is not None
+        assert (22.5, 2) == (found.median, found.rounds)
 
     def test_a_gate_asks_for_less_than_the_must(self) -> None:
         """What a busy machine is held to is no more than what a quiet one is."""
