@@ -31,12 +31,17 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """Octets that are no record: how many, their SHA-256, where, and after how many records."""
+    """Octets that are no record: how many, their SHA-256, where, and after how many records.
+
+    They stand on so many ``lines``, of which the ``longest`` has so many.
+    """
 
     octets: int
     sha256: str
     where: str
     after: int
+    lines: int
+    longest: int
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +53,8 @@ class Lump:
     digest: Any
     after: int
     octets: int = -1
+    lines: int = 0
+    longest: int = 0
     is_whole: bool = True
     is_blank: bool = True
 
@@ -57,10 +64,13 @@ class Lump:
             self.digest.update(b"\n")
         self.digest.update(line.octets)
         self.octets += len(line.octets) + 1
+        self.lines += 1
+        self.longest = max(self.longest, len(line.octets))
         self.is_whole = line.is_whole
         self.is_blank = self.is_blank and not line.octets.strip(b"\0")
 
     @property
     def tear(self) -> Tear:
         """The lump as a record would tell of it."""
-        return Tear(self.octets, self.digest.hexdigest(), self.where, self.after)
+        sha256 = self.digest.hexdigest()
+        return Tear(self.octets, sha256, self.where, self.after, self.lines, self.longest)

@@ -15,20 +15,23 @@ LONGEST: Final = 1 << 20
 """Octets of a line that are read at once; no record is that long."""
 STEP: Final = 4096
 """Lines between two looks at the progress."""
-PEEK: Final = 64
+PEEK: Final = 1000
 """Lines at a file's start in which its first record is looked for."""
+PREFIX: Final = b'{"seq":'
+"""How each record begins."""
 
 Progress = Callable[[int, int], None]
 """Told the octets read and the octets in all (0 if unknown)."""
 
 
 class Line(NamedTuple):
-    """A line without its newline, and where it stands."""
+    """A line without its newline, and where it stands; ``is_other``: it claims to be no record."""
 
     octets: bytes
     is_whole: bool
     file: str
     number: int
+    is_other: bool = False
 
     @property
     def where(self) -> str:
@@ -40,23 +43,32 @@ class Unreadable(Exception):
     """A file that cannot be read to its end; says which and why."""
 
 
+class Damaged(Unreadable):
+    """A compressed file that is not what was compressed: somebody's doing, or the medium's."""
+
+
+def _as_they_are(lines: Iterator[Line]) -> Iterator[Line]:
+    return lines
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of records, maybe compressed; ``-`` is standard input."""
+    """A file of records, maybe compressed; ``-`` is standard input. ``sift`` judges its lines."""
 
     name: str
     open_raw: Callable[[], BinaryIO]
     size: int = 0
+    sift: Callable[[Iterator[Line]], Iterator[Line]] = _as_they_are
 
     def lines(self, progress: Progress | None = None) -> Iterator[Line]:
         """Yield the lines; raises ``Unreadable``."""
         try:
             with self.open_raw() as raw:
-                yield from self._lines(raw, progress)
+                yield from self.sift(self._lines(raw, progress))
         except EOFError:
-            raise Unreadable(f"{self.name}: the compressed data is cut short") from None
+            raise Damaged(f"{self.name}: the compressed data is cut short") from None
         except (gzip.BadGzipFile, zlib.error):
-            raise Unreadable(f"{self.name}: the compressed data is damaged") from None
+            raise Damaged(f"{self.name}: the compressed data is damaged") from None
         except OSError as error:
             raise Unreadable(f"{self.name}: {error.strerror or 'it cannot be read'}") from None
 
@@ -93,7 +105,7 @@ def _first(source: Source) -> tuple[str, int]:
         for line in source.lines():
             if (link := take_apart(line.octets)) is not None:
                 return link.chain, link.sequence
-            if line.number == PEEK:
+            if line.number >= PEEK:
                 break
     except Unreadable:
         pass

@@ -8,23 +8,33 @@ import orjson
 
 from service.audit import controls
 from service.audit.chain import START, Head, Link, take_apart
+from service.audit.exported import forms
 from service.audit.findings import ChainState, Finding, Lump, Tear
 from service.audit.fingerprints import AuditKey, Keyring
-from service.audit.reading import Line
+from service.audit.reading import PREFIX, Line
 
 PENDING: Final = 1000
 """Torn lines that may wait for the record that explains them."""
 ENDS: Final = {controls.CLOSE, controls.ROTATE}
-PREFIX: Final = b'{"seq":'
+"""After which a run may begin without a word about the one before."""
+UNEXPLAINED: Final = "this is no record, and no failure explains it"
+LATER: Final = "chain {} goes on in another file: later files not given"
+UNCLOSED: Final = "chain {} is not closed: still written, killed, or cut"
 
 
 class Verifier:
     """Reads lines in order and tells what it finds; memory grows with chains, not with records."""
 
     def __init__(
-        self, keys: Keyring, expected: Sequence[Head], tell: Callable[[Finding], None]
+        self,
+        keys: Keyring,
+        expected: Sequence[Head],
+        tell: Callable[[Finding], None],
+        *,
+        is_mixed: bool = False,
     ) -> None:
         self._keys = keys
+        self._is_mixed = is_mixed
         self._missing = {
             head.sequence: {h for h in expected if h.sequence == head.sequence} for head in expected
         }
@@ -38,9 +48,14 @@ class Verifier:
         """What was read, by the chain's name."""
         self.records = 0
         self.tampering = 0
+        self.others = 0
+        """Lines that were passed over, where records are mixed with others."""
 
     def read(self, line: Line) -> None:
         """Judge the next line."""
+        if line.is_other:
+            self.others += 1
+            return
         self._last_line = line
         link = take_apart(line.octets)
         if link is None:
@@ -82,11 +97,11 @@ class Verifier:
         """Judge what only the end can tell."""
         self._set_aside()
         for tear in self._tears:
-            self.accuse(tear.where, "this is no record, and no failure explains it")
+            self._give_up(tear)
         for state in self.chains.values():
-            if state.kind not in ENDS:
-                said = f"chain {state.name} is not closed: still written, killed, or cut"
-                self._note(state.where, said)
+            if state.kind != controls.CLOSE:
+                said = LATER if state.kind == controls.ROTATE else UNCLOSED
+                self._note(state.where, said.format(state.name))
         for number in sorted(n for n, heads in self._missing.items() if heads):
             self.accuse("--expect", f"record {number} with the exported hash is not here")
 
@@ -187,13 +202,18 @@ class Verifier:
             self._tears.append(self._lump.tear)
             self._lump = None
         while len(self._tears) > PENDING:
-            tear = self._tears.pop(0)
-            self.accuse(tear.where, "this is no record, and no failure explains it")
+            self._give_up(self._tears.pop(0))
+
+    def _give_up(self, tear: Tear) -> None:
+        """Judge what no record explained; among other lines, lone braces are another's."""
+        if self._is_mixed and tear.longest < len(PREFIX):
+            self.others += tear.lines
+        else:
+            self.accuse(tear.where, UNEXPLAINED)
 
     def _expect(self, link: Link) -> None:
         if link.sequence in self._missing:
-            found = {link.head, Head(link.sequence, link.digest)}
-            self._missing[link.sequence] -= found
+            self._missing[link.sequence] -= forms(link)
 
     def accuse(self, where: str, what: str) -> None:
         """Tell of something that only tampering or damage explains."""

@@ -1,38 +1,38 @@
 """``audit``: verify the stream, find who got a token, fingerprint a value, show records.
 
 Exit status: 0 fine, 1 found something (tampering; nothing to verify; somebody who got the token),
-2 usage.
+2 it cannot be done, or a search could not have found everything.
 """
 
 import argparse
-import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO, Final, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
 
-from service.audit import search
-from service.audit.chain import Head
+from service.audit import search, survey
 from service.audit.findings import Finding
-from service.audit.fingerprints import BadAuditKey, Keyring, new_key
-from service.audit.reading import Line, Source, Unreadable, arranged, from_path
+from service.audit.fingerprints import Keyring, new_key
+from service.audit.reading import Damaged, Line, Source, Unreadable
+from service.audit.survey import Survey
 from service.audit.verification import Verifier
+from service.cli.audit_inputs import Misused, heads_of, keys_of, sources_of, value
 from service.cli.audit_options import prepare
-from service.cli.audit_printing import document, printable, progress_of, sentence
+from service.cli.audit_printing import Screen, document, printable, sentence
 from service.model import Uid
 from service.secret import Secret
 
 FINE: Final = 0
 FOUND: Final = 1
 USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+PARTLY_READ: Final = {"show", "hash"}
+"""Commands whose status says nothing that a reader who went away would have needed."""
 
 SHOWN: Final = 100
 """Findings that are printed one by one; the rest is counted."""
-
-
-class Misused(Exception):
-    """The command cannot do what it was asked; says why."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,17 +45,33 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Carry out one of the commands."""
+    screen = Screen()
     try:
-        return RUN[args.audit_command](args)
-    except (Misused, BadAuditKey, Unreadable) as error:
-        print(f"audit: {error}", file=sys.stderr)
+        status = RUN[args.audit_command](args, screen)
+        sys.stdout.flush()
+    except (Misused, Unreadable) as error:
+        screen.remark(str(error))
         return USAGE
+    except KeyboardInterrupt:
+        screen.remark("interrupted")
+        return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # for the exit
-        return FINE
+        _let_go()
+        return FINE if args.audit_command in PARTLY_READ else USAGE
+    except OSError as error:
+        screen.remark(f"the output cannot be written: {error.strerror}")
+        _let_go()
+        return USAGE
+    return status
 
 
-def _verify(args: argparse.Namespace) -> int:
+def _let_go() -> None:
+    """Let what is left to print go nowhere: the interpreter would try it again at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _verify(args: argparse.Namespace, screen: Screen) -> int:
     shown = 0
 
     def tell(finding: Finding) -> None:
@@ -63,128 +79,108 @@ def _verify(args: argparse.Namespace) -> int:
         shown += 1
         if shown <= SHOWN:
             word = "TAMPERED" if finding.is_tampering else "note"
-            print(f"{word}: {finding.where}: {finding.what}")
+            screen.tell(f"{word}: {finding.where}: {finding.what}")
 
-    verifier = Verifier(_keys(args), _heads(args), tell)
-    for source in arranged(_sources(args)):
-        _verify_file(source, verifier)
+    verifier = Verifier(keys_of(args), heads_of(args), tell, is_mixed=args.mixed)
+    for source in sources_of(args):
+        _verify_file(source, verifier, screen)
     verifier.finish()
     if shown > SHOWN:
-        print(f"… and {shown - SHOWN} more")
-    for state in verifier.chains.values():
-        print(f"chain {state.name}: records {state.first} to {state.head.sequence}")
-        print(f"  head {state.head}")
-    if not (verifier.records or verifier.tampering):
-        print("nothing to verify: no record was found")
-        return FOUND
-    verdict = "TAMPERED" if verifier.tampering else "intact"
-    print(f"{verdict}: {verifier.records} records in {len(verifier.chains)} chains")
-    return FOUND if verifier.tampering else FINE
+        screen.tell(f"… and {shown - SHOWN} more")
+    return _judge(verifier, screen, is_expected=bool(args.expect))
 
 
-def _verify_file(source: Source, verifier: Verifier) -> None:
-    with progress_of(source) as progress:
+def _verify_file(source: Source, verifier: Verifier, screen: Screen) -> None:
+    with screen.lines_of(source) as lines:
         try:
-            for line in source.lines(progress):
+            for line in lines:
                 verifier.read(line)
-        except Unreadable as error:
+        except Damaged as error:
             verifier.accuse(source.name, str(error).removeprefix(f"{source.name}: "))
     verifier.end_of_file()
 
 
-def _warn() -> None:
-    print("audit: not verified; run audit verify", file=sys.stderr)
+def _judge(verifier: Verifier, screen: Screen, *, is_expected: bool) -> int:
+    for state in verifier.chains.values():
+        screen.tell(f"chain {state.name}: records {state.first} to {state.head.sequence}")
+        screen.tell(f"  head {state.head}")
+    if verifier.others:
+        screen.tell(f"{verifier.others} other lines were passed over")
+    if not (verifier.records or verifier.tampering):
+        screen.tell("nothing to verify: no record was found")
+        return FOUND
+    verdict = "TAMPERED" if verifier.tampering else "intact"
+    screen.tell(f"{verdict}: {verifier.records} records in {len(verifier.chains)} chains")
+    if not is_expected:
+        screen.tell("the tail is not proved: no --expect was given")
+    return FOUND if verifier.tampering else FINE
 
 
-def _who_got(args: argparse.Namespace) -> int:
-    token = Secret(_value("token: ", args.files))
-    fingerprints = search.token_fingerprints(_keys(args), token)
-    found = FINE
-    _warn()
-    for record in search.who_got(_lines(args), fingerprints):
+def _who_got(args: argparse.Namespace, screen: Screen) -> int:
+    token, keys = Secret(value("token: ", screen.remark, args.files)), keys_of(args)
+    fingerprints = search.token_fingerprints(keys, token)
+    found, seen = FINE, Survey(survey.TOKENS)
+    for record in search.who_got(seen.watch(_lines(args, screen)), fingerprints):
         found = FOUND
-        print(document(record) if args.json else sentence(record))
-    return found
+        screen.tell(document(record) if args.json else sentence(record))
+    return _searched(seen, keys, screen) or found
 
 
-def _hash(args: argparse.Namespace) -> int:
-    value = _value("UID: " if args.uid else "token: ")
-    keys = _keys(args)
-    found = (
-        search.uid_fingerprints(keys, Uid(value))
-        if args.uid
-        else search.token_fingerprints(keys, Secret(value))
-    )
-    print("\n".join(found))
+def _searched(seen: Survey, keys: Keyring | None, screen: Screen) -> int:
+    """Say what was searched, and whether the answer can be relied on."""
+    said = f"searched {seen.records} records, {seen.releases} releases"
+    said += f", keys {', '.join(seen.key_ids) or 'none'}"
+    said += f"; {seen.others} other lines" if seen.others else ""
+    screen.remark(f"{said}; not verified: run audit verify")
+    if not seen.records:
+        screen.remark("no record was found, so this is no answer")
+        return USAGE
+    if keys is not None and (lacking := seen.lacks(keys)):
+        ids = ", ".join(lacking)
+        screen.remark(f"not searched: what audit key {ids} wrote; give its --key-file too")
+        return USAGE
     return FINE
 
 
-def _show(args: argparse.Namespace) -> int:
+def _hash(args: argparse.Namespace, screen: Screen) -> int:
+    given = value("UID: " if args.uid else "token: ", screen.remark)
+    keys = keys_of(args)
+    found = (
+        search.uid_fingerprints(keys, Uid(given))
+        if args.uid
+        else search.token_fingerprints(keys, Secret(given))
+    )
+    screen.tell("\n".join(found))
+    return FINE
+
+
+def _show(args: argparse.Namespace, screen: Screen) -> int:
     users: tuple[str, ...] | None = (args.user,) if args.user else None
+    keys: Keyring | None = None
     if args.uid:
-        uid = Uid(_value("UID: ", args.files))
-        users = tuple(search.uid_fingerprints(_keys(args), uid))
+        uid, keys = Uid(value("UID: ", screen.remark, args.files)), keys_of(args)
+        users = tuple(search.uid_fingerprints(keys, uid))
     names = ("caller", "provider", "site", "outcome", "kind", "audit_id", "since", "until")
     wanted = search.Filter(users=users, **{name: getattr(args, name) for name in names})
-    _warn()
-    for line, _ in search.show(_lines(args), wanted):
-        sys.stdout.write(printable(line.octets.decode("utf-8", "replace")) + "\n")
-    return FINE
+    seen = Survey(survey.USER)
+    for line, _ in search.show(seen.watch(_lines(args, screen)), wanted):
+        screen.tell(printable(line.octets.decode("utf-8", "replace")))
+    return _searched(seen, keys, screen)
 
 
-def _key(args: argparse.Namespace) -> int:
+def _key(args: argparse.Namespace, screen: Screen) -> int:
     if args.key_command == "new":
-        sys.stdout.write(new_key(os.urandom).decode())
+        screen.tell(new_key(os.urandom).decode().rstrip("\n"))
     return FINE
 
 
-def _keys(args: argparse.Namespace) -> Keyring:
-    if not args.key_file:
-        raise Misused("name the audit keys with --key-file, the newest first")
-    try:
-        return Keyring.from_files([Path(path).read_bytes() for path in args.key_file])
-    except OSError as error:
-        said = f"{error.filename}: {error.strerror}"
-    raise Misused(said)
+def _lines(args: argparse.Namespace, screen: Screen) -> Iterator[Line]:
+    for source in sources_of(args):
+        with screen.lines_of(source) as lines:
+            yield from lines
 
 
-def _heads(args: argparse.Namespace) -> list[Head]:
-    try:
-        return [Head.parse(text) for text in args.expect]
-    except ValueError as error:
-        raise Misused(f"--expect: {error}") from None
-
-
-def _sources(args: argparse.Namespace) -> list[Source]:
-    try:
-        return [_standard_input() if p == "-" else from_path(p) for p in args.files]
-    except OSError as error:
-        said = f"{error.filename}: {error.strerror}"
-    raise Misused(said)
-
-
-def _standard_input() -> Source:
-    return Source("-", lambda: cast("BinaryIO", sys.stdin.buffer))
-
-
-def _lines(args: argparse.Namespace) -> Iterator[Line]:
-    for source in arranged(_sources(args)):
-        with progress_of(source) as progress:
-            yield from source.lines(progress)
-
-
-def _value(prompt: str, files: Sequence[str] = ()) -> str:
-    """Read a value that must not be on a command line, from standard input."""
-    if "-" in files:
-        raise Misused("standard input cannot be both the value and a file")
-    is_asked = sys.stdin.isatty()
-    value = getpass.getpass(prompt) if is_asked else sys.stdin.readline().rstrip("\r\n")
-    if not value:
-        raise Misused("give the value on standard input, alone on its line")
-    return value
-
-
-RUN: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+RUN: Final[Mapping[str, Callable[[argparse.Namespace, Screen], int]]] = {
     "verify": _verify,
     "who-got": _who_got,
     "hash": _hash,

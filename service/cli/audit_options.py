@@ -16,7 +16,11 @@ def prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def _moment(text: str) -> str:
     """Return a time as the records write it; without a zone it is UTC."""
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        said = f"{text!r} is no time in ISO 8601, as 2027-01-31T08:00 is"
+        raise argparse.ArgumentTypeError(said) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
@@ -32,6 +36,11 @@ def _with_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _with_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mixed",
+        action="store_true",
+        help="pass over lines that are no records, as in a container's log, and count them",
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help="plain or gzip; - reads input")
 
 
@@ -42,7 +51,8 @@ def _prepare_verify(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SEQ:HASH",
-        help="a head that was exported (log, metric): its record must be there; again for more",
+        help="an exported head: its record must be there; again for more. HASH is as logged, or"
+        " the number of the metric audit_head",
     )
     _with_files(parser)
 

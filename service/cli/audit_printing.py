@@ -4,13 +4,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from service.audit import controls, search
-from service.audit.reading import Progress, Source
+from service.audit.reading import Line, Source
 
 REDRAW: Final = 0.2
 """Seconds between two pictures of the progress."""
+WIPE: Final = "\r\x1b[K"
 
 
 def sentence(record: search.Record) -> str:
@@ -28,8 +30,8 @@ def sentence(record: search.Record) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without what would steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    """Return ``text`` without what would steer a terminal, which stands as JSON escapes it."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def document(record: search.Record) -> str:
@@ -37,23 +39,45 @@ def document(record: search.Record) -> str:
     return printable(search.text(record))
 
 
-@contextmanager
-def progress_of(source: Source) -> Iterator[Progress | None]:
-    """Draw a bar on standard error while a file is read, if that is a terminal."""
-    if not sys.stderr.isatty() or not source.size:
-        yield None
-        return
-    next_at = 0.0
+class Screen:
+    """Results on standard output; remarks, and a bar where it is a terminal, on standard error."""
 
-    def draw(done: int, size: int) -> None:
-        nonlocal next_at
-        if (now := time.monotonic()) >= next_at:
-            next_at = now + REDRAW
+    def __init__(self) -> None:
+        self._is_drawn = False
+        self._next_at = 0.0
+
+    def tell(self, line: str) -> None:
+        """Print a result."""
+        self._wipe()
+        print(line)
+
+    def remark(self, line: str) -> None:
+        """Say something beside the results."""
+        self._wipe()
+        print(f"audit: {line}", file=sys.stderr)
+
+    @contextmanager
+    def lines_of(self, source: Source) -> Iterator[Iterator[Line]]:
+        """Yield the lines of a file, and draw how far they are read."""
+        has_bar = sys.stderr.isatty() and source.size > 0
+        try:
+            yield source.lines(partial(self._draw, source.name) if has_bar else None)
+        finally:
+            self._wipe()
+
+    def _draw(self, name: str, done: int, size: int) -> None:
+        if (now := time.monotonic()) >= self._next_at:
+            self._next_at, self._is_drawn = now + REDRAW, True
             share = done / size
-            bar = "#" * int(share * 40)
-            print(f"\r{bar:<40} {share:4.0%} {source.name}", end="", file=sys.stderr, flush=True)
+            bar = f"{'#' * int(share * 40):<40}"
+            print(f"\r{bar} {share:4.0%} {name}", end="", file=sys.stderr, flush=True)
 
-    try:
-        yield draw
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    def _wipe(self) -> None:
+        if self._is_drawn:
+            self._is_drawn = False
+            print(WIPE, end="", file=sys.stderr, flush=True)
+
+
+def _escaped(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -1,23 +1,30 @@
 import argparse
 import gzip
 import io
+import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, TextIO
 
 import pytest
 
 from service.audit import controls
 from service.audit.files import File, FileRules
 from service.audit.filesystem import Disk
-from service.audit.fingerprints import AuditKey, new_key
+from service.audit.fingerprints import AuditKey, Keyring, new_key
 from service.audit.record import Entry, canonical, describe
 from service.audit.scribe import Scribe
 from service.cli import audit
+from service.cli.audit_printing import document
 from service.model import Uid
 from service.secret import Secret
 from tests.audit.fakes import KEY, OLD_KEY, about_to_release, surroundings
+from tests.audit.streams import chained
 from tests.virtual_time import EPOCH
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -55,17 +62,27 @@ class Terminal(io.StringIO):
         return True
 
 
-def call(*arguments: str, given: str = "") -> int:
+def call(*arguments: str, given: str = "", standard_input: TextIO | None = None) -> int:
     """Run the command with ``given`` on standard input."""
     parser = argparse.ArgumentParser()
     audit.add_parser(parser.add_subparsers())
     args = parser.parse_args(["audit", *arguments])
     before = sys.stdin
-    sys.stdin = io.TextIOWrapper(io.BytesIO(given.encode()))
+    sys.stdin = standard_input or io.TextIOWrapper(io.BytesIO(given.encode()))
     try:
         return audit.run(args)
     finally:
         sys.stdin = before
+
+
+def in_process(*arguments: str, output: Path) -> tuple[int, str]:
+    """Run the command in a process; return its status and what it said beside the output."""
+    command = [sys.executable, "-m", "service", "audit", *arguments]
+    with output.open("wb") as file:
+        done = subprocess.run(  # noqa: S603  # our own module
+            command, cwd=ROOT, stdout=file, stderr=subprocess.PIPE, check=False
+        )
+    return done.returncode, done.stderr.decode()
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> Sequence[str]:
@@ -76,7 +93,8 @@ class TestVerify:
     def test_intact(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """An intact log exits 0 and tells its head, to be compared with the exported one."""
         assert 0 == call("verify", "--key-file", key_file, str(log))
-        assert "intact: 6 records in 1 chains" == said(capsys)[-1]
+        unproved = "the tail is not proved: no --expect was given"
+        assert ["intact: 6 records in 1 chains", unproved] == said(capsys)[-2:]
 
     def test_tampered(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A changed log exits 1 and names the place."""
@@ -90,26 +108,40 @@ class TestVerify:
         head = next(line for line in said(capsys) if "head" in line).split()[-1]
         options = ("--key-file", key_file, "--expect", head)
         assert 0 == call("verify", *options, str(log))
+        assert "intact: 6 records in 1 chains" == said(capsys)[-1]
         log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
         assert 1 == call("verify", *options, str(log))
 
     def test_gzip_from_standard_input(self, key_file: str, log: Path) -> None:
         """Compressed records are read from standard input."""
-        before = sys.stdin
-        sys.stdin = io.TextIOWrapper(io.BytesIO(gzip.compress(log.read_bytes())))
-        parser = argparse.ArgumentParser()
-        audit.add_parser(parser.add_subparsers())
-        try:
-            code = audit.run(parser.parse_args(["audit", "verify", "--key-file", key_file, "-"]))
-        finally:
-            sys.stdin = before
-        assert 0 == code
+        given = io.TextIOWrapper(io.BytesIO(gzip.compress(log.read_bytes())))
+        assert 0 == call("verify", "--key-file", key_file, "-", standard_input=given)
 
     def test_cut_gzip(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A compressed file that is cut is not intact."""
         log.write_bytes(gzip.compress(log.read_bytes())[:-9])
         assert 1 == call("verify", "--key-file", key_file, str(log))
         assert f"TAMPERED: {log}: the compressed data is cut short" in said(capsys)
+
+    def test_unreadable(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A file that cannot be read accuses nobody: status 2, and a sentence."""
+        assert 2 == call("verify", "--key-file", key_file, str(log), str(log.parent))
+        told = capsys.readouterr()
+        assert "TAMPERED" not in told.out
+        assert f"audit: {log.parent}: Is a directory\n" == told.err
+
+    def test_numbers_of_metrics(
+        self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A head can be given as the two numbers of the metrics, as Prometheus writes them."""
+        hashes = [line.rpartition(b":")[2][:12] for line in log.read_bytes().splitlines()]
+        number = int(hashes[3], 16)
+        options = ("--key-file", key_file, str(log), "--expect")
+        for written in (str(number), f"{number:.14e}"):
+            assert 0 == call("verify", *options, f"4:{written}")
+        assert 1 == call("verify", *options, f"4:{number + 1}")
+        assert 1 == call("verify", *options, f"5:{number}")
+        assert "TAMPERED: --expect: record 5 with the exported hash is not here" in said(capsys)
 
     @pytest.mark.parametrize("octets", [b"", b"\0" * 4096])
     def test_nothing(
@@ -160,9 +192,64 @@ class TestWhoGot:
         assert f"2027-01-15T08:00:00.000000Z {withdrawn}" == lines[2]
 
     def test_nobody(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A token that nobody got exits 0 and prints nothing."""
+        """A token that nobody got exits 0, prints nothing, and says what was searched."""
         assert 0 == call("who-got", "--key-file", key_file, str(log), given="other\n")
-        assert [] == said(capsys)
+        told = capsys.readouterr()
+        assert "" == told.out
+        assert f"audit: searched 6 records, 2 releases, keys {KEY.id};" in told.err
+
+    @pytest.mark.parametrize(
+        "search", [("who-got",), ("who-got", "--json"), ("show", "--uid")], ids=" ".join
+    )
+    def test_lacking_key(
+        self,
+        search: tuple[str, ...],
+        key_file: str,
+        log: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Where the key of any record is not given, "nobody" is no answer: status 2 names it."""
+        around = surroundings(keys=Keyring((OLD_KEY,)))
+        other = Scribe(File(FileRules(path=str(tmp_path / "other")), Disk()), around)
+        other.inscribe([body(about_to_release(Entry(audit_id="4" * 32)))])
+        logs = (str(log), str(tmp_path / "other"))
+        assert 2 == call(*search, "--key-file", key_file, *logs, given="anything\n")
+        told = f"audit: not searched: what audit key {OLD_KEY.id} wrote; give its --key-file too\n"
+        assert told in capsys.readouterr().err
+
+    def test_key_of_the_fingerprints(
+        self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The key that a record's fingerprints name counts, not only the one that chained it."""
+        released = body(about_to_release(Entry(audit_id="1" * 32)))
+        log.write_bytes(chained([released], keys=Keyring((OLD_KEY,))))
+        assert 2 == call("who-got", "--key-file", key_file, str(log), given="sentinel-token\n")
+        assert f"keys {', '.join(sorted((KEY.id, OLD_KEY.id)))};" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("octets", [b"", b"root:x:0:0:root:/root:/bin/bash\n"])
+    @pytest.mark.parametrize("search", [("who-got", "--key-file", "KEY"), ("show",)])
+    def test_no_record(
+        self,
+        search: tuple[str, ...],
+        octets: bytes,
+        key_file: str,
+        log: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Where there is no record, there is no answer: status 2."""
+        log.write_bytes(octets)
+        arguments = [key_file if a == "KEY" else a for a in search]
+        assert 2 == call(*arguments, str(log), given="sentinel-token\n")
+        assert "audit: no record was found, so this is no answer\n" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("token", [" sentinel-token", "sentinel-token ", "sentinel-token\t"])
+    def test_outer_blanks(
+        self, token: str, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A blank that came along when a token was copied is searched for, with a warning."""
+        assert 0 == call("who-got", "--key-file", key_file, str(log), given=f"{token}\n")
+        assert "audit: the value begins or ends with a blank" in capsys.readouterr().err
 
     def test_json(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Whole records can be had."""
@@ -186,7 +273,8 @@ class TestWhoGot:
 class TestUnverified:
     def test_is_said(self, key_file: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Who searches is told, once and beside the output, that nothing was verified."""
-        expected = "audit: not verified; run audit verify\n"
+        searched = f"audit: searched 6 records, 2 releases, keys {KEY.id}"
+        expected = f"{searched}; not verified: run audit verify\n"
         call("show", str(log))
         assert expected == capsys.readouterr().err
         call("who-got", "--key-file", key_file, str(log), given="sentinel-token\n")
@@ -234,17 +322,25 @@ class TestOthers:
         call("show", "--uid", "--key-file", key_file, str(log), given="sentinel-uid\n")
         assert 3 == len(said(capsys))
 
-    def test_junk_is_passed_over(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """Lines that are no records are not shown."""
-        (tmp_path / "log").write_bytes(b"junk\n7\n")
-        assert 0 == call("show", str(tmp_path / "log"))
-        assert [] == said(capsys)
+    def test_junk_is_passed_over(self, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Lines that are no records are not shown, and counted."""
+        log.write_bytes(b"junk\n7\n" + log.read_bytes())
+        assert 0 == call("show", "--kind", "open", str(log))
+        told = capsys.readouterr()
+        assert 1 == len(told.out.splitlines())
+        assert "; 2 other lines;" in told.err
 
     def test_terminal_is_safe(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """What would steer a terminal is shown, not sent."""
         (tmp_path / "log").write_bytes(b'{"kind":"request","peer":"\xc2\x9b31m"}\n')
         call("show", str(tmp_path / "log"))
         assert ['{"kind":"request","peer":"\\u009b31m"}'] == said(capsys)
+
+    @pytest.mark.parametrize("character", ["\x9b", "\ue000", "\U000e0001", "\U0010ffff"])
+    def test_shown_json_says_the_same(self, character: str) -> None:
+        """What is shown instead of a character means that character in JSON, beyond 16 bits too."""
+        assert character not in document({"subject": character})
+        assert {"subject": character} == json.loads(document({"subject": character}))
 
     def test_new_key(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A new key is another each time, and can be used."""
@@ -264,6 +360,9 @@ class TestMisuse:
             ("hash", "KEY"),
             ("verify", "--key-file", "LOG", "LOG"),
             ("show", "DIRECTORY"),
+            ("verify", "KEY", "DIRECTORY"),
+            ("verify", "KEY", "--expect", "1:1.5e+00", "LOG"),
+            ("verify", "KEY", "--expect", "1:999999999999999", "LOG"),
         ],
         ids=" ".join,
     )
@@ -289,6 +388,44 @@ class TestMisuse:
             sys.stdout = before
         assert 0 == code
 
+    def test_faulty_key_file(
+        self, log: Path, key_file: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Of several key files the one that holds no key is named."""
+        assert 2 == call("verify", "--key-file", key_file, "--key-file", str(log), str(log))
+        assert f"audit: {log}: it is not base64\n" == capsys.readouterr().err
+
+    def test_time(self, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What is no time is said to be none."""
+        with pytest.raises(SystemExit, match="2"):
+            call("show", "--since", "yesterday", str(log))
+        assert "'yesterday' is no time in ISO 8601" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "command", [("show", "LOG"), ("verify", "--key-file", "KEY", "LOG"), ("key", "new")]
+    )
+    def test_full_output(self, command: tuple[str, ...], key_file: str, log: Path) -> None:
+        """Output that has no room is told, with the status of what could not be done."""
+        known = {"KEY": key_file, "LOG": str(log)}
+        words = (known.get(word, word) for word in command)
+        code, told = in_process(*words, output=Path("/dev/full"))
+        expected = "audit: the output cannot be written: No space left on device"
+        assert (2, expected) == (code, told.splitlines()[-1])
+
+    def test_interrupted(self, key_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Control-C ends a command with a word and no traceback."""
+
+        class Interrupted(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, _: object) -> int:
+                raise KeyboardInterrupt
+
+        given = io.TextIOWrapper(io.BufferedReader(Interrupted()))
+        assert 130 == call("hash", "--key-file", key_file, standard_input=given)
+        assert "audit: interrupted\n" == capsys.readouterr().err
+
     def test_progress(self, log: Path, key_file: str) -> None:
         """On a terminal a bar is drawn and taken away again."""
         log.write_bytes(log.read_bytes() * 2000)
@@ -300,3 +437,15 @@ class TestMisuse:
             sys.stderr = before
         assert "%" in drawn
         assert drawn.endswith("\r\x1b[K")
+
+    def test_results_do_not_touch_the_bar(self, log: Path, key_file: str) -> None:
+        """Where both are one terminal, the bar is taken away before a result is printed."""
+        log.write_bytes(b"junk\n" * 5000 + log.read_bytes() * 2000)
+        before, sys.stdout, sys.stderr = (sys.stdout, sys.stderr), (screen := Terminal()), screen
+        try:
+            call("verify", "--key-file", key_file, str(log))
+        finally:
+            sys.stdout, sys.stderr = before
+        assert "%" in screen.getvalue()
+        lines = [line.rpartition("\r\x1b[K")[2] for line in screen.getvalue().split("\n")]
+        assert [] == [line for line in lines if "%" in line]
