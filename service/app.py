@@ -154,7 +154,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     threshold = Threshold(book, floods=nobodys, observe=seen.refused)
     identify = traces.identify(entrance.identify)
     sessions = _sessions(parts, sites, rules, cache)
-    api = _api(parts, rules, sites, identify, sessions, traces)
+    api = _api(parts, rules, sites, identify, sessions, traces, book)
     lifecycle.close(traces.aclose)
     return Application(
         turn_away=Shedding(book, metrics, octets=world.octets),
@@ -315,12 +315,14 @@ def _api(
     identify: Identify,
     sessions: Sessions,
     traces: Traces,
+    book: Journal,
 ) -> ASGIApp:
     broker = Broker(
         policy=rules.policy,
         sites={name: site.broker for name, site in sites.items()},
         sessions=sessions,
         clock=parts.world.clock,
+        require_sinks=book.require_sinks,
         decide=traces.decide(),
     )
     return Api(

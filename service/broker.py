@@ -62,7 +62,10 @@ class Release:
 
 
 class Broker:
-    """Decides for each caller by itself, gets the session, and hands out what was decided."""
+    """Decides for each caller by itself, gets the session, and hands out what was decided.
+
+    ``require_sinks`` raises ``AuditUnavailable`` where no release could be recorded now.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Broker:
         sites: Mapping[SiteName, Site],
         sessions: Sessions,
         clock: Clock,
+        require_sinks: Callable[[], None],
         decide: Callable[..., Decision] = decide,
     ) -> None:
         self._decided = decide
@@ -79,6 +83,7 @@ class Broker:
         self._catalogues = {name: site.catalogue for name, site in sites.items()}
         self._sessions = sessions
         self._clock = clock
+        self._require_sinks = require_sinks
 
     async def release(
         self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
@@ -93,6 +98,7 @@ class Broker:
         if asked.site in self._sites:  # never what a caller made up
             entry.site = asked.site
         decision = self._decide(asked, policy.value, entry)
+        self._require_sinks()  # no session is opened that could not be released
         inquiry = _Inquiry(
             asked=asked, entry=entry, deadline=deadline, generation=policy.generation
         )

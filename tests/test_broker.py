@@ -11,6 +11,7 @@ from service.catalogue import Catalogue
 from service.deadline import Clock, Deadline
 from service.errors import (
     AccessDenied,
+    AuditUnavailable,
     InvalidRequest,
     Missing,
     NoSession,
@@ -106,7 +107,18 @@ class House:
             SHOP: Site(catalogue=own, naming=Naming.REPLY, user_proofs=Proofs()),
             SiteName("blog"): Site(catalogue=own, naming=Naming.REPLY, user_proofs=Proofs()),
         }
-        self.broker = Broker(policy=self.policy, sites=sites, sessions=self.sessions, clock=CLOCK)
+        self.unrecordable: AuditUnavailable | None = None
+        self.broker = Broker(
+            policy=self.policy,
+            sites=sites,
+            sessions=self.sessions,
+            clock=CLOCK,
+            require_sinks=self.require_sinks,
+        )
+
+    def require_sinks(self) -> None:
+        if self.unrecordable is not None:
+            raise self.unrecordable
 
     async def release(self, **asked: Any) -> Release:
         request = TokenRequest(**{"uid": Uid("u-1"), "provider": "twitter", **asked})
@@ -227,6 +239,16 @@ class TestRefusals:
             with pytest.raises(AccessDenied) as refused:
                 await House(policy(grant)).release(uid_signature=proof)
             assert Missing.USER_PROOF is refused.value.missing
+
+    async def test_a_release_that_nothing_could_record_asks_nobody(self) -> None:
+        """While no sink takes records no session is opened, and what is denied is denied still."""
+        house = House()
+        house.unrecordable = AuditUnavailable("out")
+        with pytest.raises(AuditUnavailable):
+            await house.release()
+        with pytest.raises(AccessDenied):
+            await house.release(provider="facebook")
+        assert [] == house.sessions.asked
 
     async def test_errors_of_gigyas_pass_through(self) -> None:
         """What Gigya says of the user is what the caller hears."""

@@ -44,6 +44,7 @@ class Journal:
         self._sinks = tuple(sinks)
         self._around = around
         self._accept = accept
+        self._suffices = all if accept == "all" else any
         self._observer = observer
         self._tally = Tally()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -57,6 +58,12 @@ class Journal:
     def admitted(self) -> Mapping[str, bool]:
         """Whether each sink takes records or is ejected."""
         return {sink.name: sink.is_admitted for sink in self._sinks}
+
+    def require_sinks(self) -> None:
+        """Raise ``AuditUnavailable`` where no release could pass now; probes heal the sinks."""
+        if not self._suffices(sink.is_admitted for sink in self._sinks):
+            self._observer.withdrew(UNAVAILABLE)
+            raise AuditUnavailable(REFUSED)
 
     def open(
         self,

@@ -108,6 +108,19 @@ class TestRelease:
         await made.entry().commit()
         assert [["open", "gap", "released"]] == outcomes(made)
 
+    @pytest.mark.parametrize(("accept", "is_enough"), [("any", True), ("all", False)])
+    async def test_says_beforehand(self, accept: Accept, is_enough: bool) -> None:  # noqa: FBT001  # a parameter
+        """Whether a release could pass is known before anything is done for it, and counted."""
+        made = await desk(InlineWorker(), SlowWorker(None), accept=accept)
+        assert [True, False] == list(made.journal.admitted.values())
+        if is_enough:
+            made.journal.require_sinks()
+            made.papers[0].broken = OSError(errno.EIO, "broken")
+            await refused(made)
+        with pytest.raises(AuditUnavailable):
+            made.journal.require_sinks()
+        assert ("withdrew", "audit-unavailable") == made.observer.told[-1]
+
     async def test_refusal_says_so(self) -> None:
         """The entry of a refused release names no token as released, and answers 503."""
         made = await desk()

@@ -40,6 +40,7 @@ class Breaker(StrEnum):
     SESSION = "none; three in a row, and the session rests"
     PROVIDER = "none; three in a row, and the provider rests"
     ANSWER = "none: Gigya answered"
+    UNASKED = "none: Gigya is not asked"
 
 
 class Port(StrEnum):
@@ -487,8 +488,8 @@ def _ours() -> Iterator[Failure]:
         arrange=_no_audit,
         status=503,
         code="audit-unavailable",
-        calls=1,
-        **_ANSWER,
+        calls=0,
+        breaker=Breaker.UNASKED,
         reason="audit-unavailable",
     )
 

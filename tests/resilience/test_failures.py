@@ -19,6 +19,7 @@ SHOWS = {
     Breaker.SESSION: {"upstream_resting": 1},
     Breaker.PROVIDER: {"upstream_resting": 1},
     Breaker.ANSWER: {},
+    Breaker.UNASKED: {},
 }
 GAUGES = ("breaker_open", "credentials_rejected", "upstream_resting")
 

@@ -95,7 +95,13 @@ class Shop:
             caching=Caching(cache=cache, granted=lambda *_: FIELDS, generation=lambda: 1),
         )
         site = Site(catalogue=Catalogue({}), naming=Naming.REPLY, user_proofs=NoProofs())
-        self._broker = Broker(policy=policy, sites={SHOP: site}, sessions=sessions, clock=clock)
+        self._broker = Broker(
+            policy=policy,
+            sites={SHOP: site},
+            sessions=sessions,
+            clock=clock,
+            require_sinks=lambda: None,
+        )
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
         """Be Gigya."""
