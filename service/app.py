@@ -16,6 +16,7 @@ from service.api.health import management
 from service.api.openapi import document
 from service.api.recording import Opens, Recording
 from service.api.routes import Api, Identify
+from service.audit.exported import number
 from service.audit.journal import Journal
 from service.broker import Broker
 from service.callers.key_sets import KeySet
@@ -384,8 +385,8 @@ def _lifecycle(
     lifecycle.close_last(book.close)
     for name, keys in key_sets.items():
         metrics.read("key_set_age_seconds", partial(_age, keys), name)
-    for sink in book.heads:
-        metrics.read("audit_sequence", partial(_sequence, book, sink), sink)
+    _tell_heads(metrics, book)
+    metrics.prepare(partial(_tell_heads, metrics, book))
     return lifecycle
 
 
@@ -393,8 +394,10 @@ def _age(keys: KeySet) -> float:
     return math.inf if keys.age is None else keys.age
 
 
-def _sequence(book: Journal, sink: str) -> float:
-    return book.heads[sink].sequence
+def _tell_heads(metrics: Metrics, book: Journal) -> None:
+    for sink, head in book.heads.items():
+        metrics.set("audit_sequence", head.sequence, sink)
+        metrics.set("audit_head", number(head), sink)
 
 
 async def _warm(key_sets: Sequence[KeySet], world: World) -> None:

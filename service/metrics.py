@@ -6,8 +6,10 @@ rows of ``METRICS`` are also the README's table (a test compares them).
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Lock
 from typing import Any, Final
 
 from prometheus_client import (
@@ -107,6 +109,7 @@ METRICS: Final = (
     Row("audit_notices", _C, "What a sink noticed and went on", ("sink", "what")),
     Row("audit_withdrawn", _C, "Releases withdrawn", ("reason",)),
     Row("audit_sequence", _G, "Sequence number of a sink's last record", ("sink",)),
+    Row("audit_head", _G, "First 48 bits of that record's hash", ("sink",)),
     Row("certificate_expiry_timestamp_seconds", _G, "When our certificate expires", ("listener",)),
     Row("log_dropped", _C, "Log lines that found no room or no reader"),
     Row("event_loop_lag_seconds", _H, "How late the event loop is", (), SMALL_SECONDS),
@@ -139,6 +142,8 @@ class Metrics:
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
         self._children: dict[tuple[str, ...], Any] = {}
+        self._prepare: list[Callable[[], None]] = []
+        self._exposing = Lock()
 
     def begin(self, name: str, *labels: str) -> None:
         """Show a series before there is anything to tell: alerts see its first change as one."""
@@ -180,6 +185,10 @@ class Metrics:
 
         self._child(name, labels).set_function(read)
 
+    def prepare(self, work: Callable[[], None]) -> None:
+        """Have ``work`` set gauges that belong together before each exposition, on its thread."""
+        self._prepare.append(work)
+
     def forget(self, name: str) -> None:
         """Drop all series of a metric, before it says something new."""
         self._children = {key: child for key, child in self._children.items() if key[0] != name}
@@ -187,7 +196,11 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return what Prometheus reads; it takes milliseconds, so not on the event loop."""
-        return generate_latest(self._registry)
+        with self._exposing:
+            for work in self._prepare:
+                with suppress(Exception):  # likewise
+                    work()
+            return generate_latest(self._registry)
 
     def serve(self, port: int) -> int:
         """Serve the exposition from a thread, for a process without a management port.

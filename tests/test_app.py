@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.audit.chain import Head
+from service.audit.exported import expected
 from service.simulator.seeds import pem, throwaway_key
 from service.watch import FileFault
 from service.wiring.world import Peer
@@ -93,6 +96,20 @@ class TestLife:
         kinds = [line["kind"] for line in lines_of(house)]
         assert ("open", "request", "close") == (kinds[0], kinds[1], kinds[-1])
         assert lines_of(house)[-1]["hash"] in house.lines("audit-head")[-1]["head"]
+
+    async def test_the_head_is_exported(self, tmp_path: Path) -> None:
+        """The metrics say of one moment how far the stream is, in two numbers verify expects."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            for _ in range(3):
+                await visitor.ask()
+                exposed = house.metrics.exposition().decode()
+                sequence, head = re.findall(
+                    r"^\w+_audit_(?:sequence|head)\{.*\} (.+)$", exposed, re.MULTILINE
+                )
+                last = lines_of(house)[-1]
+                known = Head(last["seq"], str(int(last["hash"].rpartition(":")[2][:12], 16)))
+                assert expected(f"{float(sequence):.0f}:{head}") == known
 
     async def test_a_reload_rotates_the_stream(self, tmp_path: Path) -> None:
         """SIGHUP is for the file that was moved away as well as for what is watched."""

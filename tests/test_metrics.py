@@ -134,6 +134,25 @@ class TestMetrics:
         assert math.isnan(seen["cache_entries", ()])
         assert 7 == seen["cache_bytes", ()]
 
+    def test_prepares(self) -> None:
+        """What belongs together is set together, before each exposition, whatever fails there."""
+        metrics, turns = Metrics(), iter(range(9))
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        def tell() -> None:
+            turn = next(turns)
+            metrics.set("audit_sequence", turn, "file")
+            metrics.set("audit_head", turn * 10, "file")
+
+        metrics.prepare(fail)
+        metrics.prepare(tell)
+        for turn in range(3):
+            found = samples(metrics)
+            told = [found[name, ("file",)] for name in ("audit_sequence", "audit_head")]
+            assert [turn, turn * 10] == told
+
     def test_forgets(self) -> None:
         """What is about to say something new says nothing old."""
         metrics = Metrics()
