@@ -9,6 +9,7 @@ import pytest
 
 from service.api.problem_table import PROBLEMS
 from service.audit.chain import START, Head
+from service.audit.orders import REASONS
 from service.audit.record import Entry
 from service.callers.observed import Event
 from service.deadline import Deadline
@@ -33,6 +34,7 @@ from tests.test_metrics import samples
 
 NAME: Final = "requests_total"
 Tell = Callable[["Room"], None]
+NOTICED: Final = ("deleted", "replaced", "rotated", "rotation-failed")
 
 
 class Room:
@@ -264,6 +266,15 @@ class TestHappenings:
         room.stream.close()
 
         HAPPENINGS[name][0](room)
+
+
+class TestAudit:
+    def test_begins_what_alerts_watch(self) -> None:
+        """Each notice and each reason of an ejection stands at 0, so that the first is a rise."""
+        found = samples(Room().metrics)
+        assert [0.0] * len(NOTICED) == [found["audit_notices_total", ("file", n)] for n in NOTICED]
+        ejections = [found["audit_ejections_total", ("file", reason)] for reason in REASONS]
+        assert [0.0] * len(REASONS) == ejections
 
 
 class TestRequests:

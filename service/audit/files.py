@@ -6,7 +6,7 @@ from typing import Final
 
 from service.audit.chain import Link, take_apart
 from service.audit.filesystem import FileSystem, Place
-from service.audit.media import Arrival, Moved
+from service.audit.media import CLOSED, DELETED, REPLACED, Arrival, Moved
 
 TAIL: Final = 1 << 20
 """Octets from the end in which the last record of a file is looked for."""
@@ -52,12 +52,12 @@ class File:
     def displaced(self) -> str | None:
         """Compare what is open with what stands at the path."""
         if self._descriptor is None:
-            return "closed"
+            return CLOSED
         try:
             there = self._files.stat(self._rules.path)
         except FileNotFoundError:
-            return "deleted"
-        return None if there[:2] == self._place[:2] else "replaced"
+            return DELETED
+        return None if there[:2] == self._place[:2] else REPLACED
 
     def is_full(self, octets: int) -> bool:
         """Whether the file has something and would grow over its size."""
@@ -66,7 +66,7 @@ class File:
     def write(self, octets: memoryview) -> int:
         """Append."""
         if self._descriptor is None:
-            raise Moved(0, "closed")
+            raise Moved(0, CLOSED)
         taken = self._files.write(self._descriptor, octets)
         self._size += taken
         return taken
@@ -109,12 +109,18 @@ class File:
         asides = [n for n in self._files.names(str(path.parent)) if _is_aside(n, path.name)]
         if not asides:
             return None
-        return _ending(self._files.tail(str(path.parent / max(asides)), TAIL))[0]
+        last = max(asides, key=_aside_sequence)
+        return _ending(self._files.tail(str(path.parent / last), TAIL))[0]
 
 
 def _is_aside(name: str, base: str) -> bool:
     moment, _, sequence = name.removeprefix(base + ".").partition(".")
     return name.startswith(base + ".") and moment.endswith("Z") and sequence.isdecimal()
+
+
+def _aside_sequence(name: str) -> tuple[int, str]:
+    """Return the number of the last record of a file put aside: unlike clocks, it only grows."""
+    return int(name.rpartition(".")[2]), name
 
 
 def _ending(tail: bytes) -> tuple[Link | None, bytes, bool]:

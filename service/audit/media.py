@@ -4,9 +4,15 @@ import os
 import select
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.audit.chain import Link
+
+DELETED: Final = "deleted"
+REPLACED: Final = "replaced"
+CLOSED: Final = "closed"
+DISPLACEMENTS: Final = (DELETED, REPLACED, CLOSED)
+"""How a medium can be no longer where its readers look."""
 
 
 class Moved(OSError):

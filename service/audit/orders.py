@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.audit.chain import Head
-from service.audit.media import Moved
+from service.audit.media import DISPLACEMENTS, Moved
 
 FAULTS: Final = {
     errno.ENOSPC: "no-space",
@@ -18,11 +18,16 @@ FAULTS: Final = {
     errno.EACCES: "forbidden",
     errno.EPERM: "forbidden",
     errno.EAGAIN: "locked",
+    errno.ELOOP: "link",
     errno.EIO: "input-output",
     errno.EFBIG: "too-large",
     errno.ETIMEDOUT: "late",
 }
 """What went wrong, as observers and gap records name it; anything else is "failed"."""
+LATE: Final = "late"
+FAILED: Final = "failed"
+REASONS: Final = (*sorted({*FAULTS.values(), *DISPLACEMENTS, LATE, FAILED}),)
+"""Why a sink can be ejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,13 @@ class Report:
 
 def broken(head: Head) -> Report:
     """Return the report of a writer that failed in a way it should not."""
-    return Report(landed=0, head=head, fault="failed", noticed=(), seconds=0.0)
+    return Report(landed=0, head=head, fault=FAILED, noticed=(), seconds=0.0)
 
 
 def fault_name(error: OSError) -> str:
     """Return the slug for what went wrong."""
     if isinstance(error, Moved):
-        return error.strerror or "moved"
+        return error.strerror or FAILED
     if isinstance(error, TimeoutError):
-        return "late"
-    return FAULTS.get(error.errno or 0, "failed")
+        return LATE
+    return FAULTS.get(error.errno or 0, FAILED)

@@ -12,7 +12,7 @@ from service.audit.chain import CHAIN_BYTES, START, Head, link
 from service.audit.controls import Beginning
 from service.audit.media import Arrival, Medium
 from service.audit.orders import Gap, Order, Report, fault_name
-from service.audit.surroundings import ROTATED, Surroundings
+from service.audit.surroundings import ROTATED, ROTATION_FAILED, Surroundings
 
 FRAME: Final = 160
 """Octets that linking adds to a record, and some more."""
@@ -157,8 +157,8 @@ class Scribe:
         except OSError:
             if self._medium.displaced() is not None:
                 raise
-            self._noticed.append("rotation-failed")
-            self._add(controls.checkpoint(self._around, "rotation-failed"))
+            self._noticed.append(ROTATION_FAILED)
+            self._add(controls.checkpoint(self._around, ROTATION_FAILED))
         else:
             self._noticed.append(ROTATED)
             beginning = Beginning(previous=self._last, why=why, at=0)

@@ -9,7 +9,7 @@ from service.audit.chain import START
 from service.audit.flight import Absence, Flight, Item, SinkRules
 from service.audit.gate import Pledge
 from service.audit.lanes import Lanes
-from service.audit.orders import Report, Turn, broken
+from service.audit.orders import LATE, Report, Turn, broken
 from service.audit.surroundings import Observer, Surroundings
 from service.audit.tally import Label, Tally
 from service.audit.worker import Hand
@@ -150,7 +150,7 @@ class Sink:
             self._watch(flight, now)
         else:
             flight.is_late = True
-            self._eject("late")
+            self._eject(LATE)
 
     def _arrived(self, flight: Flight) -> None:
         """Tell the releases what became of their records; go on, or eject the sink."""

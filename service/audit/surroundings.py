@@ -31,6 +31,8 @@ class Surroundings:
 
 ROTATED: Final = "rotated"
 """What a sink notices when it has put a file aside: as it should be."""
+ROTATION_FAILED: Final = "rotation-failed"
+"""What it notices when it could not, and goes on in the old file."""
 
 
 class Observer(Protocol):

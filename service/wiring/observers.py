@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from service.api.recording import GONE
 from service.audit.chain import START, Head
+from service.audit.media import DELETED, REPLACED
+from service.audit.orders import REASONS
 from service.audit.record import CANCELLED, RELEASED, UNAVAILABLE, Entry
-from service.audit.surroundings import ROTATED
+from service.audit.surroundings import ROTATED, ROTATION_FAILED
 from service.callers.observed import Event
 from service.errors import ShuttingDown
 from service.gigya.cures import Cure
@@ -275,6 +277,10 @@ class AuditObserver:
             metrics.set("audit_sink_ejected", 0, sink)
             for name in ("audit_records", "audit_write_seconds", "audit_dropped"):
                 metrics.begin(name, sink)
+            for reason in REASONS:
+                metrics.begin("audit_ejections", sink, reason)
+            for what in (DELETED, REPLACED, ROTATED, ROTATION_FAILED):
+                metrics.begin("audit_notices", sink, what)
 
     @quietly
     def wrote(self, sink: str, records: int, seconds: float) -> None:

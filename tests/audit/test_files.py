@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -7,9 +8,11 @@ from service.audit.files import File, FileRules
 from service.audit.media import Moved
 from service.audit.orders import Gap, Report, Turn
 from service.audit.scribe import Scribe
+from service.deadline import Clock
 from tests.audit.fakes import Paper, surroundings
 from tests.audit.memory_files import MemoryFiles
 from tests.audit.streams import kinds, records, verdict
+from tests.virtual_time import EPOCH
 
 PATH = "/var/audit/audit.jsonl"
 BODY = b'{"kind":"request","outcome":"denied"}'
@@ -248,6 +251,20 @@ class TestRestart:
         assert "intact" == verdict(files.text(aside), files.text(PATH))
         assert 4 == records(files.text(PATH))[0]["seq"]
 
+    def test_between_two_files_after_the_clock_went_back(self) -> None:
+        """Which file was put aside last is told by its number: a clock may have been set back."""
+        files = MemoryFiles()
+        clock = Clock(wall=iter([EPOCH + 3600] * 3 + [EPOCH] * 9).__next__, monotonic=lambda: 0.0)
+        writer = Scribe(File(DISK, files), replace(surroundings(), clock=clock))
+        writer.inscribe([BODY, Turn("signal")])
+        writer.inscribe([BODY, Turn("signal")])
+        del files.files[PATH]
+        head = scribe(files).inscribe([BODY]).head
+        asides = sorted((name for name in files.files if name != PATH), reverse=True)
+        texts = [files.text(name) for name in (*asides, PATH)]
+        assert "20270115T090000Z" in asides[0]
+        assert "intact" == verdict(*texts, expect=[head])
+
     def test_foreign_names_are_not_ours(self) -> None:
         """Files with other names beside ours are left alone."""
         files = MemoryFiles()
@@ -318,6 +335,7 @@ class TestFailures:
             (errno.EROFS, "read-only"),
             (errno.EAGAIN, "locked"),
             (errno.EPIPE, "closed"),
+            (errno.ELOOP, "link"),
             (errno.ENXIO, "failed"),
         ],
     )

@@ -164,7 +164,7 @@ class TestDisk:
         """A symbolic link in the file's place is not followed."""
         (tmp_path / "a").symlink_to(tmp_path / "b")
         rules = FileRules(path=str(tmp_path / "a"))
-        assert "failed" == Scribe(File(rules, Disk()), surroundings()).inscribe([BODY]).fault
+        assert "link" == Scribe(File(rules, Disk()), surroundings()).inscribe([BODY]).fault
         assert not (tmp_path / "b").exists()
 
     def test_real_rotation(self, tmp_path: Path) -> None:
