@@ -11,6 +11,9 @@ from service.audit.surroundings import Surroundings
 from service.audit.tally import Label
 from service.floods import Aggregate
 
+VERSION: Final = 1
+"""Of the record's form; verify knows this one and all before it."""
+
 OPEN: Final = "open"
 CHECKPOINT: Final = "checkpoint"
 ROTATE: Final = "rotate"
@@ -40,6 +43,7 @@ def opening(around: Surroundings, beginning: Beginning) -> bytes:
     """Return the first record of a file, a connection or a run: where it continues, and who."""
     previous = beginning.previous
     members = {
+        "version": VERSION,
         "boot": around.boot,
         "why": beginning.why,
         "previous": None if previous == START else str(previous),

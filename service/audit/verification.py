@@ -19,6 +19,7 @@ ENDS: Final = {controls.CLOSE, controls.ROTATE}
 """After which a run may begin without a word about the one before."""
 UNEXPLAINED: Final = "this is no record, and no failure explains it"
 LATER: Final = "chain {} goes on in another file: later files not given"
+NEWER: Final = "chain {} has records of version {}; this command knows {}: use a newer one"
 UNCLOSED: Final = "chain {} is not closed: still written, killed, or cut"
 
 
@@ -179,7 +180,10 @@ class Verifier:
 
     def _explain(self, link: Link, where: str) -> None:
         """Let a record's word on a torn line explain it, if it is the chain's next record."""
-        torn = orjson.loads(link.signed).get("torn")
+        members = orjson.loads(link.signed)
+        if members.get("version", 1) > controls.VERSION:
+            self._note(where, NEWER.format(link.chain, members["version"], controls.VERSION))
+        torn = members.get("torn")
         if torn is None:
             return
         for tear in self._tears:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from service.audit.chain import Head
+from service.audit.controls import VERSION
 from service.audit.files import File, FileRules
 from service.audit.fingerprints import Keyring
 from service.audit.orders import Gap, Order, Turn
@@ -229,6 +230,16 @@ class TestVerifier:
         heads = [state.head for state in verified(one, other)[0].chains.values()]
         assert "intact" == verdict(one, other, expect=heads)
         assert "TAMPERED" == verdict(one, expect=heads)
+
+    def test_newer_version(self) -> None:
+        """Records of a version that this command does not know are told; they may mean more."""
+        opening = b'{"kind":"open","version":%d,"why":"start"}'
+        text = chained([opening % (VERSION + 1), b'{"kind":"close"}'])
+        said = (
+            f"chain {'0' * 16} has records of version {VERSION + 1}; this command knows {VERSION}"
+        )
+        assert [f"{said}: use a newer one"] == self.findings(text)
+        assert [] == self.findings(chained([opening % VERSION, b'{"kind":"close"}']))
 
     def test_front_cut(self) -> None:
         """A chain that begins without its opening record has lost its front."""
