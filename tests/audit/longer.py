@@ -37,8 +37,9 @@ def main() -> int:
     found = 0
     for failure in failures():
         found += 1
-        print(failure)
-    print(f"{len(MUTATIONS) * MUTATED} mutations, {CLEAN} logs, {LIVES} lives: {found} failures")
+        sys.stdout.write(f"{failure}\n")
+    tried = f"{len(MUTATIONS) * MUTATED} mutations, {CLEAN} logs, {LIVES} lives"
+    sys.stdout.write(f"{tried}: {found} failures\n")
     return 1 if found else 0
 
 

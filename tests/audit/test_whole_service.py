@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from service.api.recording import ENTRY, Recording
-from service.audit.fingerprints import AuditKey, Keyring
+from service.audit.fingerprints import AuditKey, Keyring, new_key
 from service.model import Uid
 from service.secret import Secret
 from tests.audit.fakes import desk
@@ -170,6 +170,33 @@ class TestWholeService:
         assert 79 == sum(c.pop("count") for c in counts)
         assert [said] * len(counts) == counts
 
+    async def test_new_contents_of_a_key_file(self, tmp_path: Path) -> None:
+        """New contents of the first key file write from then on, and nothing restarts."""
+        house, newer = House(tmp_path), new_key(bytes)
+        async with house.open() as visitor:
+            await visitor.ask()
+            house.files["/secrets/audit"] = newer
+            await visitor.look()
+            await visitor.ask()
+        keys = Keyring((AuditKey.from_file(newer), KEY))
+        wrote = [(r["hash"][:8], r["user"][:8]) for r in house.records()]
+        assert [(KEY.id, KEY.id), (keys.newest.id, keys.newest.id)] == wrote
+        assert [] == verified((tmp_path / AUDIT_FILE).read_bytes(), keys=keys)[1]
+
+    async def test_another_list_of_key_files(self, tmp_path: Path) -> None:
+        """Another list of key files waits for a restart and says so; the old key still writes."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
+            house.files["/secrets/newer"] = new_key(bytes)
+            house.settings["audit"]["key_files"].insert(0, "/secrets/newer")
+            house.write_configuration()
+            await visitor.look()
+            await visitor.ask()
+        assert KEY.id == house.records()[0]["hash"][:8]
+        told = [(line["name"], line["outcome"], line["detail"]) for line in house.lines("reload")]
+        why = "restart-required: audit.key_files cannot be changed while running"
+        assert [("configuration", "restart-required", why)] == told
+
     async def test_deleted_file(self, tmp_path: Path) -> None:
         """When the file is deleted, the next token has its record in a new file."""
         house = House(tmp_path)
@@ -185,8 +212,8 @@ class TestWholeService:
         house = House(tmp_path)
         async with house.open() as visitor:
             answer = await visitor.ask()
-            async with asyncio.timeout(5):
-                while (await visitor.manage("/readyz")).status_code != 200:
-                    await asyncio.sleep(0)
+            await asyncio.sleep(0.01)  # what readiness waits for at first is a task of its own
+            ready = await visitor.manage("/readyz")
         assert (503, "audit-unavailable") == (answer.status_code, answer.json()["code"])
+        assert 200 == ready.status_code
         assert 0 == house.simulator.calls.by_method["socialize.getSessionInfo"]
