@@ -224,6 +224,17 @@ class Visitor:
         for watched in watching.__self__._watched:
             await watched.check()
 
+    def overheard(self) -> list[httpx.Response]:
+        """Return a list on which every answer of the API port to a client will be."""
+        answers: list[httpx.Response] = []
+
+        async def hear(answer: httpx.Response) -> None:
+            await answer.aread()
+            answers.append(answer)
+
+        self._api.event_hooks = {"response": [hear]}
+        return answers
+
     async def get(self, path: str, *, token: str | None = TOKEN) -> httpx.Response:
         """Ask the API port."""
         return await self._api.get(path, headers=_bearer(token))

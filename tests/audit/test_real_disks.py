@@ -4,8 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from service.audit.assembly import SinkOptions, assemble
 from service.audit.journal import Journal
 from service.errors import AuditUnavailable
+from tests.audit.disks import read_only, small_disk
 from tests.audit.fakes import Recorder, Waiting, about_to_release, surroundings
 from tests.audit.streams import verdict
 from tests.virtual_time import virtual_clock
@@ -20,32 +19,6 @@ from tests.virtual_time import virtual_clock
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.needs_tools
-
-
-def run(*command: str | Path) -> None:
-    subprocess.run([str(part) for part in command], check=True)  # noqa: S603  # mount, umount
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """Mount 64 KiB of memory as a file system."""
-    path.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", path)
-    try:
-        yield path
-    finally:
-        run("umount", "--lazy", path)
-
-
-@contextmanager
-def read_only(path: Path) -> Iterator[None]:
-    """Put a read-only mount on top; an open file keeps the one below from being remounted."""
-    run("mount", "--bind", path, path)
-    try:
-        run("mount", "-o", "remount,ro,bind", path)
-        yield
-    finally:
-        run("umount", "--lazy", path)
 
 
 async def journal(path: Path, observer: Recorder) -> Journal:

@@ -218,6 +218,7 @@ class TestSchema:
             controls.tls_refusal(around, "10.0.0.9", "unknown-ca"),
             controls.tls_refusal(around, None, "closed"),
             controls.aggregate(around, {("rate-limited", "flood"): 7}, EPOCH),
+            controls.aggregate(around, {("rate-limited", "limit-rate", "crm"): 7}, EPOCH),
             controls.aggregate(around, {("rate-limited", "flood"): 7}, EPOCH, FLOODING),
         ]
         for line in chained(bodies).splitlines():

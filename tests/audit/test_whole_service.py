@@ -1,7 +1,9 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,20 +15,68 @@ from service.api.recording import ENTRY, Recording
 from service.audit.fingerprints import AuditKey, Keyring, new_key
 from service.model import Uid
 from service.secret import Secret
+from service.simulator.knobs import Body, Seal
+from service.wiring.observers import RESULTS
+from tests.audit.collector import collector
 from tests.audit.fakes import desk
 from tests.audit.streams import verified
 from tests.audit.test_record import VALIDATOR
-from tests.house import AUDIT_FILE, AUDIT_KEY, OTHER_TOKEN, TOKEN, House, Visitor, body
+from tests.house import (
+    AUDIT_FILE,
+    AUDIT_KEY,
+    OTHER_TOKEN,
+    TOKEN,
+    House,
+    Visitor,
+    body,
+    caller,
+    grant,
+    static,
+)
+from tests.observing.ways import WAYS, Go, with_an_issuer
 
 KEY: Final = AuditKey.from_file(AUDIT_KEY)
-CODES: Final = (403005, 403009, 400096, 403007, 404000)
 PROVIDERS: Final = ("twitter", "facebook", "googleplus", "yahoo", "linkedin", "nobody", "")
+SLOW_TOKEN: Final = "gcproxy_of-the-slow"  # made up
+AT_ONCE: Final = 10
+
+TROUBLES: Final[tuple[Mapping[str, Any], ...]] = (
+    *({"error_code": code} for code in (403005, 403009, 400096, 403007, 404000)),
+    *({"error_code": code} for code in (403048, 500001, 504001)),
+    {"body": Body.HTML},
+    {"seal": Seal.WRONG_KEY},
+)
+"""What Gigya does to one call."""
+
+
+def trouble(way: Mapping[str, Any]) -> Go:
+    """Ask for a user whose next call goes wrong at Gigya."""
+
+    async def go(house: House, visitor: Visitor) -> None:
+        house.simulator.knobs.turn(uid="user-google", times=1, **way)
+        await visitor.ask(uid="user-google", provider="google", max_age=0)
+
+    return go
+
+
+MISHAPS: Final[tuple[Go, ...]] = (
+    *(WAYS[outcome].go for outcome in (
+        "answered", "no-session", "invalid-request", "unknown-provider", "request-timeout",
+        "request-too-large", "unsupported-media-type", "not-found", "method-not-allowed",
+        "reauthentication-required", "token-expiring", "authentication-unavailable", "caller-gone",
+    )),
+    lambda _, visitor: visitor.ask(token=SLOW_TOKEN),
+    *(trouble(way) for way in TROUBLES),
+)  # fmt: skip
+"""Ways to each outcome that can happen among other requests."""
+AT_LAST: Final = ("audit-unavailable", "internal-error", "shutting-down")
+"""Outcomes that need a sink to be away, or after which no other comes."""
 
 
 def request(dice: random.Random, uids: list[str]) -> dict[str, Any]:
     """Return a request that may be good in any way or bad in any way."""
     members: dict[str, Any] = {
-        "uid": dice.choice([*uids, "sentinel-unknown-uid"]),
+        "uid": dice.choice([*uids, "sentinel-unknown-uid", *["user-everything"] * len(uids)]),
         "provider": dice.choice(PROVIDERS),
         "token": dice.choice([TOKEN, TOKEN, TOKEN, OTHER_TOKEN, "wrong", None]),
     }
@@ -49,14 +99,45 @@ def sentinels(house: House) -> Iterator[str]:
         for connection in connections.values():
             yield from (connection.auth_token, connection.token_secret, connection.session_handle)
             yield connection.provider_uid
-    yield from ("sentinel", TOKEN, OTHER_TOKEN, AUDIT_KEY.decode())
+    yield from ("sentinel", TOKEN, OTHER_TOKEN, SLOW_TOKEN, AUDIT_KEY.decode())
     yield from (house.gigya.partner_secret, house.gigya.user_secret)
 
 
-async def asked(visitor: Visitor, house: House, dice: random.Random, uids: list[str]) -> Any:
-    if dice.random() < 0.05:
-        house.simulator.knobs.turn(error_code=dice.choice(CODES), times=1)
-    return await visitor.ask(**request(dice, uids))
+def of_every_kind(directory: Path) -> House:
+    """Return a house in which every outcome can be had, with two sinks that must both accept."""
+    house, much = House(directory), {"rate": 10**6, "burst": 10**6}
+    with_an_issuer(house)
+    house.settings["authentication"][0]["tokens"].append(static("slow", SLOW_TOKEN))
+    for row in house.settings["callers"]:
+        row["limits"] = {"in_flight": AT_ONCE}
+    limits = {"rate": 1 / 60, "burst": 1}
+    house.settings["callers"].append(caller("slow", grant(), limits=limits))
+    api = {"max_in_flight": AT_ONCE // 2, "body_timeout": 0.05}
+    house.settings |= {
+        "limits": {"per_peer": much, "all_peers": dict(much)},
+        "listeners": {"api": api},
+        "upstream": {"attempts": 1},
+    }
+    path = str(directory / "collector.sock")
+    house.settings["audit"]["sinks"].append(
+        {"name": "collector", "type": "unix", "path": path, "deadline": 5}
+    )
+    house.settings["audit"]["accept"] = "all"
+    return house
+
+
+async def healed(visitor: Visitor) -> None:
+    """Wait until every sink takes records."""
+    async with asyncio.timeout(20):
+        while (await visitor.ask()).status_code != 200:  # noqa: ASYNC110  # probes tell nobody
+            await asyncio.sleep(0.02)
+
+
+def counted(text: bytes) -> Iterator[int]:
+    """Yield how many requests each aggregate counts."""
+    for record in map(json.loads, text.splitlines()):
+        if record["kind"] == "aggregate":
+            yield from (row["count"] for row in record["counts"])
 
 
 class Silent(httpx.AsyncBaseTransport):
@@ -75,26 +156,33 @@ class TestWholeService:
     @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.needs_tools)])
     async def test_every_outcome(self, count: int, tmp_path: Path) -> None:
         """The record of each answer names exactly its tokens, and no secret stands anywhere."""
-        house, dice = House(tmp_path), random.Random(count)
-        much = {"rate": 10**6, "burst": 10**6}
-        house.settings["limits"] = {"per_peer": much, "all_peers": dict(much)}
+        house, dice = of_every_kind(tmp_path), random.Random(count)
         uids = list(house.gigya.site.users)
-        answers = []
-        async with house.open() as visitor:
-            for _ in range(count // 10):
-                work = [asked(visitor, house, dice, uids) for _ in range(10)]
-                answers += await asyncio.gather(*work)
+        async with AsyncExitStack() as away, house.open() as visitor:
+            answers = visitor.overheard()
+            await away.enter_async_context(collector(tmp_path / "collector.sock"))
+            await healed(visitor)
+            for mishap in islice(cycle(MISHAPS), count // AT_ONCE):
+                await mishap(house, visitor)
+                requests = [request(dice, uids) for _ in range(AT_ONCE - 1)]
+                await asyncio.gather(*(visitor.ask(**each) for each in requests))
+            await WAYS["cancelled"].go(house, visitor)
+            await away.aclose()
+            for outcome in AT_LAST:
+                await WAYS[outcome].go(house, visitor)
         text = (tmp_path / AUDIT_FILE).read_bytes()
         found = {r["audit_id"]: r for r in house.records()}
-        assert count == len(found)
+        without = [answer for answer in answers if answer.headers["audit-id"] not in found]
+        assert {"rate-limited"} >= {answer.json()["code"] for answer in without}
+        assert len(without) == sum(counted(text))
         for answer in answers:
-            record = found[answer.headers["audit-id"]]
             tokens = answer.json().get("tokens", {})
+            record = found.get(answer.headers["audit-id"], {"status": answer.status_code})
             assert list(tokens) == record.get("names_released", [])
             assert answer.status_code == record["status"]
             expected = {n: KEY.of_token(Secret(v)) for n, v in tokens.items() if isinstance(v, str)}
             assert expected == record.get("tokens", {})
-        assert len({r["outcome"] for r in found.values()}) >= 6
+        assert set(RESULTS) == {r["outcome"] for r in found.values()}
         octets = text.decode()
         assert [] == [s for s in sentinels(house) if s and s in octets]
         for line in text.splitlines():

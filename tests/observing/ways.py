@@ -99,12 +99,14 @@ async def leave(_: House, visitor: Visitor) -> None:
 
 async def be_cut(house: House, visitor: Visitor) -> None:
     """Have the process end while Gigya is asked."""
-    house.simulator.knobs.turn(hold=asyncio.Event())
+    before = house.simulator.calls.total
+    house.simulator.knobs.turn(hold=(hold := asyncio.Event()))
     task = asyncio.create_task(visitor.ask())
-    await house.simulator.calls.arrive(1)
+    await house.simulator.calls.arrive(before + 1)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+    hold.set()
 
 
 async def crowd(house: House, visitor: Visitor) -> None:
