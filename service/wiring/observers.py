@@ -15,7 +15,7 @@ from service.gigya.cures import Cure
 from service.gigya.session_info import Opening
 from service.gigya.slots import CURRENT, PREVIOUS
 from service.gigya.troubles import Result
-from service.handshake import REASONS
+from service.handshake import REASONS as HANDSHAKES
 from service.logs import Log
 from service.metrics import NOBODY, Metrics
 from service.quiet import quietly
@@ -342,7 +342,7 @@ class CallerObserver:
             metrics.begin("authentications", name, BAD)
             for event in events:
                 metrics.begin("authentication_events", name, event)
-        for reason in sorted(REASONS) if tls else ():
+        for reason in sorted(HANDSHAKES) if tls else ():
             metrics.begin("tls_refusals", reason)
         for result in (BAD, UNKNOWN):
             metrics.begin("authentications", NOBODY, result)

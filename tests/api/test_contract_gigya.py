@@ -80,6 +80,7 @@ class Between(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Pass a request on, changed; answer with the last answer."""
+        request.read()
         for _ in range(self._times):
             response = await self._gigya.handle_async_request(self._tamper(request))
         return response
