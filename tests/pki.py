@@ -23,7 +23,7 @@ CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """A certificate and its key, as PEM."""
+    """A certificate and its key, as PEM; what issued it may follow the certificate."""
 
     certificate: bytes
     key: bytes
@@ -31,7 +31,7 @@ class Leaf:
     @property
     def der(self) -> bytes:
         """The certificate alone, in DER."""
-        return ssl.PEM_cert_to_DER_cert(self.certificate.decode())
+        return x509.load_pem_x509_certificates(self.certificate)[0].public_bytes(Encoding.DER)
 
 
 class Authority:
