@@ -2,8 +2,13 @@
 
 ``python -m tests.resilience.overload`` prints it as JSON, and exits 1 below ``LEAST`` of the peak.
 Capacity is the highest rate, found in the same run, at which 99 of 100 requests are served within a
-second. Goodput counts what is served within a second of the moment at which it was due. Where the
-machine gives the service less than ``HAS`` of a core, what counts is goodput for a second of CPU.
+second. Goodput counts what is served within a second of the moment at which it was due; the peak is
+that of the best rate, the median of its runs.
+
+All of it is measured on the service's own clock, which stands still while the service could run and
+the machine has no core for it (``service_clock``). On a machine with nothing else to do it is the
+ordinary one; on a busy one a second of it is a second of which the service had all that it wanted.
+A service that waits, sleeps or is stuck has the whole time to answer for.
 """
 
 import argparse
@@ -18,7 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,16 +35,19 @@ from service.simulator.tls import Authority
 from tests.benchmark.gigya import SECRET
 from tests.house import AUDIT_KEY, TOKEN, configuration
 from tests.resilience.place import certificate
+from tests.resilience.service_clock import ServiceClock
 
 LEAST: Final = 0.9
 GOOD: Final = 1.0
 """Seconds within which an answer is worth something."""
-FIRST: Final = 100.0
+FIRST: Final = 200.0
 STEP: Final = 1.25
-HAS: Final = 0.85
 TRIES: Final = 3
 """How often a rate is tried before it is too much: machines have other things to do."""
 GRACE: Final = 5.0
+EAGER: Final = -5
+"""How much sooner than others the callers get a core, where that may be asked for: theirs is the
+clock by which all is due, and hardly any work."""
 MANY: Final = 1_000_000
 
 
@@ -68,7 +76,7 @@ class Caller(asyncio.Protocol):
         length = int(head[head.find(b"content-length:") + 15 :].split(b"\r\n", 1)[0])
         if len(self._buffer) < end + 4 + length:
             return
-        self._run.note(int(head[9:12]), time.monotonic() - self._due)
+        self._run.note(int(head[9:12]), self._run.place.clock.now() - self._due)
         self._buffer, self._due = b"", None
         self._run.idle.append(self)
 
@@ -89,6 +97,8 @@ class Run:
     seconds: float
     cpu: float = 0.0
     """Seconds that the service had of a core."""
+    wall: float = 0.0
+    """Seconds that it took of everybody else's time."""
     idle: list[Caller] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
@@ -116,22 +126,21 @@ class Run:
 
     async def go(self) -> "Run":
         """Send them, and wait for the last answers."""
-        count, began = int(self.rate * self.seconds), time.monotonic() + 0.1
-        had = self.place.cpu()
+        now, wall, had = self.place.clock.now, time.monotonic(), self.place.clock.cpu()
+        count, began = int(self.rate * self.seconds), now() + 0.1
         tasks = set()
         for number in range(count):
             due = began + number / self.rate
-            if (wait := due - time.monotonic()) > 0:
+            while (wait := due - now()) > 0:  # noqa: ASYNC110  # the clock may stand still
                 await asyncio.sleep(wait)
             task = asyncio.ensure_future(self._send(number, due))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-        until = time.monotonic() + GRACE
-        while (  # noqa: ASYNC110  # answers tell nobody
-            self.statuses.total() < count and time.monotonic() < until
-        ):
+        self.wall = time.monotonic() - wall
+        until = now() + GRACE
+        while self.statuses.total() < count and now() < until:  # noqa: ASYNC110  # answers tell nobody
             await asyncio.sleep(0.05)
-        self.cpu = self.place.cpu() - had
+        self.cpu = self.place.clock.cpu() - had
         for peer in self.idle:
             peer._transport.abort()
         return self
@@ -160,6 +169,7 @@ class Run:
             "statuses": dict(self.statuses),
             "cpu": round(self.cpu / self.seconds, 2),
             "efficiency": round(self.efficiency),
+            "wall": round(self.wall, 1),
         }
 
 
@@ -168,12 +178,7 @@ class Running:
     """The service at work."""
 
     port: int
-    pid: int
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU that it has had."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    clock: ServiceClock
 
 
 def request(number: int) -> bytes:
@@ -197,22 +202,33 @@ async def overload(directory: Path, seconds: float) -> dict[str, Any]:
             failed = 0 if runs[-1].is_well else failed + 1
             rate *= STEP if runs[-1].is_well else 1
         capacity = rate / STEP
-        peak = max(runs, key=lambda run: run.goodput)
-        twice = await Run(place, 2 * capacity, 3 * seconds).go()
+        twice = []
+        for _ in range(TRIES):  # in turn, so that neither has the better weather
+            twice.append(await Run(place, 2 * capacity, seconds).go())
+            runs.append(await Run(place, capacity, seconds).go())
         after = await Run(place, capacity / 2, seconds).go()
-    by_time = twice.goodput / peak.goodput
-    by_cpu = twice.efficiency / max(run.efficiency for run in runs if run.rate >= capacity)
-    has_core = twice.cpu / twice.seconds >= HAS
+    rates = {run.rate for run in runs}
+    peak = max(
+        (median([run for run in runs if run.rate == rate]) for rate in rates),
+        key=lambda run: run.goodput,
+    )
+    ratio = median(twice).goodput / peak.goodput
     return {
         "capacity": round(capacity),
         "peak": peak.report(),
-        "at_twice": twice.report(),
+        "at_twice": median(twice).report(),
+        "each_at_twice": [run.report() for run in twice],
         "afterwards_at_half": after.report(),
         "steps": [run.report() for run in runs],
-        "ratio_by_time": round(by_time, 3),
-        "ratio_by_cpu": round(by_cpu, 3),
-        "is_well": (by_time if has_core else by_cpu) >= LEAST and after.is_well,
+        "ratio_by_time": round(ratio, 3),
+        "ratio_by_cpu": round(median(twice).efficiency / peak.efficiency, 3),
+        "is_well": ratio >= LEAST and after.is_well,
     }
+
+
+def median(runs: list[Run]) -> Run:
+    """Return of runs of one rate the one between those that served more, and less, in time."""
+    return sorted(runs, key=lambda run: run.goodput)[(len(runs) - 1) // 2]
 
 
 @asynccontextmanager
@@ -237,11 +253,25 @@ async def _running(directory: Path) -> AsyncIterator[Running]:
         assert gigya.stdout is not None
         assert proxy.stdout is not None
         await gigya.stdout.readline()
-        yield Running(json.loads(await proxy.stdout.readline())["api"], proxy.pid)
+        port = json.loads(await proxy.stdout.readline())["api"]
+        _apart(proxy.pid, gigya.pid)
+        yield Running(port, ServiceClock(proxy.pid))
     finally:
         for process in (proxy, gigya):
             process.kill()
             await process.wait()
+
+
+def _apart(service: int, gigya: int) -> None:
+    """Give the service a core on which neither its callers nor its Gigya run."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if others:
+        for thread in Path(f"/proc/{service}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {first})
+        for process in (0, gigya):
+            os.sched_setaffinity(process, others)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, EAGER)
 
 
 def _settings(directory: Path, upstream: int) -> dict[str, Any]:

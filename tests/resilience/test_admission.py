@@ -88,6 +88,21 @@ class TestAdmission:
         assert (1, 0) == (asyncio.get_running_loop().time(), admission.waiting)
         await first
 
+    async def test_a_slot_passes_over_who_has_just_left(self) -> None:
+        """A slot that comes free in the moment in which its heir leaves goes to the next."""
+        admission = Admission(concurrency=1, per_uid=5, queue=5)
+        work = Work(admission)
+        first, heir, last = (asyncio.create_task(work(uid, seconds=1)) for uid in "abc")
+        await asyncio.sleep(0.5)
+        heir.cancel()
+        first.cancel()
+        await asyncio.gather(first, heir, return_exceptions=True)
+        await last
+
+        assert (1.5, 0, 0) == (
+            asyncio.get_running_loop().time(), admission.in_flight, admission.waiting,
+        )  # fmt: skip
+
     async def test_cancelling_leaves_nothing_behind(self) -> None:
         """Whoever is cancelled, waiting or working, gives back what it held."""
         chance = random.Random(7)
