@@ -4,6 +4,7 @@
 Requests for sick ones, with their pauses, may be under way over several steps, as in life.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -17,6 +18,8 @@ from tests.resilience.place import LATER, SUBJECT, Place, certificate, load_into
 
 Settled = Callable[[], Awaitable[None]]
 Rotation = Callable[[Place, Settled], Awaitable[None]]
+LONGEST: Final = 3.0
+"""Seconds that no request of the soak takes."""
 SITES: Final = ("shop", "blog", "club", "desk")
 
 
@@ -99,11 +102,19 @@ async def server_certificate(place: Place, settled: Settled) -> None:
 
 
 async def authority_of_callers(place: Place, settled: Settled) -> None:
-    """Trust both authorities while the callers change their certificates."""
+    """Trust both authorities until the callers have changed, and connected anew.
+
+    A connection made with the older certificate is worth nothing without its authority: operators
+    wait ``max_connection_age``. Here a change of the files ends each with the first answer to a
+    request that began after it, so that the longest request is waited for.
+    """
     older, newer = place.mount.files["clients.crt"], CallersAuthority("next")
     await place.reload("tls", **{"clients.crt": older + newer.pem})
     await settled()
     place.show(newer.issue(SUBJECT, end=LATER))
+    await place.reload("tls", **{"clients.crt": newer.pem + older})
+    await asyncio.sleep(LONGEST)
+    await settled()
     await place.reload("tls", **{"clients.crt": newer.pem})
     await settled()
 
