@@ -136,6 +136,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         parts.log,
         ways={way.name: EVENTS[type(way)] for way in settings.authentication},
         tls=settings.listeners.api.tls is not None,
+        monotonic=world.clock.monotonic,
     )
     callers = wire_callers(settings, world=world, observe=seen.happened, changed=followers.changed)
     traces = Traces(parts.tracer)

@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from service.audit.record import Entry
+from service.http_methods import told
 from service.quiet import quietly
 
 REQUEST: Final = "request"
@@ -111,8 +112,8 @@ class Log:
     def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
         """Write what only the event loop saw; its own handler would show objects and messages."""
         error = context.get("exception")
-        told = places(error) if isinstance(error, BaseException) else {}
-        self._logger.error(UNEXPECTED, message=context.get("message"), **told)
+        where = places(error) if isinstance(error, BaseException) else {}
+        self._logger.error(UNEXPECTED, message=context.get("message"), **where)
 
     def _escaped(self, error: BaseException | None) -> None:
         if error is not None:
@@ -125,6 +126,15 @@ class _Handler(logging.StreamHandler[Stream]):
     def __init__(self, stream: Stream, log: Log) -> None:
         super().__init__(stream)
         self._log = log
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with the type of each object instead of what it says of itself."""
+        plain = logging.makeLogRecord(record.__dict__)
+        if isinstance(plain.args, tuple):
+            plain.args = tuple(_plain(each) for each in plain.args)
+        elif plain.args:
+            plain.args = {name: _plain(each) for name, each in plain.args.items()}
+        return super().format(plain)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the library's name
         """Say where; the library's own would write the message and its arguments."""
@@ -140,7 +150,7 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
-        "method": entry.method,
+        "method": entry.method and told(entry.method),
         "caller": entry.caller and entry.caller.name,
         "site": entry.site,
         "provider": entry.provider,
@@ -179,7 +189,19 @@ _LONGEST_CHAIN: Final = 5
 
 
 def _for_people() -> Any:
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+    def render(logger: Any, name: str, line: Line) -> Any:
+        return console(logger, name, {key: _printable(value) for key, value in line.items()})
+
+    return render
+
+
+def _printable(value: Any) -> Any:
+    """Escape what would move a terminal's cursor or change its colours."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
 
 
 def _for_machines() -> Any:
@@ -199,6 +221,11 @@ def _serialise(line: Any, **_: Any) -> str:
         return orjson.dumps(line, default=_type_of).decode()
     except TypeError:  # half a surrogate pair, or a number that needs more than 64 bits
         return json.dumps(line, default=_type_of)
+
+
+def _plain(value: object) -> object:
+    """Return a text or a number as it is, and the type of anything else: an exception, say."""
+    return value if value is None or isinstance(value, (str, int, float)) else _type_of(value)
 
 
 def _type_of(value: object) -> str:

@@ -17,6 +17,7 @@ from prometheus_client import (
     CollectorRegistry,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
     start_http_server,
@@ -125,6 +126,16 @@ PROBE_METRICS: Final = (
 )
 """What ``probe`` tells; the service itself does not."""
 
+PROCESS: Final[Mapping[str, tuple[Kind, str]]] = {
+    "process_cpu_seconds_total": (Kind.COUNTER, "Processor time"),
+    "process_resident_memory_bytes": (Kind.GAUGE, "Memory in use"),
+    "process_virtual_memory_bytes": (Kind.GAUGE, "Address space in use"),
+    "process_open_fds": (Kind.GAUGE, "Open descriptors"),
+    "process_max_fds": (Kind.GAUGE, "Descriptors that may be open"),
+    "process_start_time_seconds": (Kind.GAUGE, "When the process began"),
+}
+"""What the library tells of any process on Linux, under everybody's names."""
+
 _MAKERS: Final[Mapping[Kind, Callable[..., Any]]] = {
     Kind.COUNTER: Counter,
     Kind.GAUGE: Gauge,
@@ -133,12 +144,18 @@ _MAKERS: Final[Mapping[Kind, Callable[..., Any]]] = {
 
 
 class Metrics:
-    """The registry of one process, and what is counted in it."""
+    """The registry of one process, and what is counted in it.
 
-    def __init__(self, rows: tuple[Row, ...] = METRICS) -> None:
+    ``of_process`` adds what the library tells of it, which a text for another's exposition must
+    not have twice.
+    """
+
+    def __init__(self, rows: tuple[Row, ...] = METRICS, *, of_process: bool = True) -> None:
         # Else each counter has a second series that says its birthday.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._registry = CollectorRegistry()
+        if of_process:
+            ProcessCollector(registry=self._registry)
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
         self._children: dict[tuple[str, ...], Any] = {}

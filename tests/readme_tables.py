@@ -9,7 +9,7 @@ from deploy.chart import table as helm_values
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.problems import PROBLEMS
-from service.metrics import METRICS, PROBE_METRICS
+from service.metrics import METRICS, PROBE_METRICS, PROCESS
 from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROWS, FieldNames
 from service.tracing import ATTRIBUTES
 from tests.audit.record_table import record_fields, record_kinds
@@ -123,6 +123,7 @@ def metrics() -> str:
         ]
         for row in (*METRICS, *PROBE_METRICS)
     ]
+    rows += [[f"`{name}`", kind.value, "-", tells] for name, (kind, tells) in PROCESS.items()]
     return table(["metric", "kind", "labels", "what it tells"], rows)
 
 

@@ -127,6 +127,18 @@ class TestLog:
         assert {"event", *facts} == set(json.loads(written.text)) - {"level", "timestamp"}
 
 
+class TestConsole:
+    def test_no_value_moves_the_cursor(self) -> None:
+        """Control characters and escape sequences of a value are written out, on one line."""
+        written = Written(form="console")
+
+        written.log.info("event", peer="\x1b[2Jgone\r\nfaked", name="plain")
+
+        assert "\x1b[2J" not in written.text
+        assert 1 == written.text.count("\n")
+        assert "\\x1b[2Jgone\\r\\nfaked" in written.text
+
+
 class TestNeverFails:
     @pytest.mark.parametrize("say", ["info", "warning", "error"])
     def test_without_a_stream(self, say: str) -> None:
@@ -243,6 +255,11 @@ class TestRequestLine:
             "cached": False,
         } == request_line(entry, 0.0123456)
 
+    @pytest.mark.parametrize(("method", "expected"), [("GET", "GET"), ("X" * 200, "other")])
+    def test_tells_methods_that_there_are(self, method: str, expected: str) -> None:
+        """A method that somebody made up is no word of the log."""
+        assert expected == request_line(Entry(audit_id="0", method=method), 0.0)["method"]
+
     def test_leaves_out_what_is_not_known(self) -> None:
         """A request that came to nothing has a short line."""
         assert {"audit_id": "0", "outcome": "internal-error", "milliseconds": 0.0} == (
@@ -284,6 +301,21 @@ class TestTakeOver:
 
         [line] = written.lines
         assert ("it failed", "RuntimeError") == (line["event"], line["error"][0]["type"])
+        assert SECRET not in written.text
+
+    @pytest.mark.usefixtures("root")
+    def test_objects_in_a_librarys_line_are_types(self) -> None:
+        """What an exception or another object says of itself is not written, whatever the form."""
+        written = Written()
+        written.log.take_over()
+
+        library = logging.getLogger("library")
+        library.error("failed: %s after %d of %.1f s", ValueError(SECRET), 2, 0.5)
+        library.error("%(what)s: %(why)r", {"what": "failed", "why": KeyError(SECRET)})
+
+        assert ["failed: ValueError after 2 of 0.5 s", "failed: 'KeyError'"] == [
+            line["event"] for line in written.lines
+        ]
         assert SECRET not in written.text
 
     @pytest.mark.usefixtures("root")

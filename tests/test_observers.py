@@ -42,11 +42,14 @@ class Room:
 
     def __init__(self, metrics: Metrics | None = None, *, deadline: float = 10.0) -> None:
         self.metrics = metrics or Metrics()
+        self.now = 0.0
         self.stream = io.StringIO()
         log = Log(self.stream, form="json")
         self.site = SiteObserver(self.metrics, log, "shop")
         self.audit = AuditObserver(self.metrics, log, sinks=("file",))
-        self.callers = CallerObserver(self.metrics, log, ways={}, tls=False)
+        self.callers = CallerObserver(
+            self.metrics, log, ways={}, tls=False, monotonic=lambda: self.now
+        )
         self.reloads = ReloadObserver(self.metrics, log, wall=lambda: 7.0)
         self.requests = RequestObserver(
             self.metrics,
@@ -275,6 +278,25 @@ class TestAudit:
         assert [0.0] * len(NOTICED) == [found["audit_notices_total", ("file", n)] for n in NOTICED]
         ejections = [found["audit_ejections_total", ("file", reason)] for reason in REASONS]
         assert [0.0] * len(REASONS) == ejections
+
+
+class TestRefusedConnections:
+    def test_a_flood_is_counted_whole_and_logged_in_part(self) -> None:
+        """Of each kind and reason a few are written; the next tells how many were not."""
+        room = Room()
+        for _ in range(500):
+            room.callers.refused(refusal("tls-refused"))
+        room.callers.refused(refusal("too-slow"))
+        room.now += 10
+        room.callers.refused(refusal("tls-refused"))
+
+        lines = [json.loads(line) for line in room.stream.getvalue().splitlines()]
+        kinds = [line["event"] for line in lines]
+        assert ([*["tls-refused"] * 20, "too-slow", "tls-refused"], 480) == (
+            kinds,
+            lines[-1]["unsaid"],
+        )
+        assert 501 == samples(room.metrics)["tls_refusals_total", ("slug",)]
 
 
 class TestRequests:

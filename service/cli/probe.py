@@ -82,7 +82,7 @@ class Question:
 def run(args: argparse.Namespace) -> int:
     """Probe; return the exit status."""
     question = Question(url=args.url, site=args.site, provider=args.provider, uid=args.uid)
-    metrics = Metrics(PROBE_METRICS)
+    metrics = Metrics(PROBE_METRICS, of_process=False)
     # From now on somebody waits for the first run, and is told if it never comes.
     metrics.set("probe_timestamp_seconds", REAL.wall(), question.site)
     if args.metrics_port is not None:

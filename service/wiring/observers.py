@@ -26,6 +26,7 @@ from service.resilience.retries import Retry
 from service.sessions import PART
 from service.watch import Change, Outcome
 from service.wiring.entrance import BAD, GOOD, UNKNOWN
+from service.wiring.sparing import Sparing
 
 ANSWERED: Final = "answered"
 ABANDONED: Final = "abandoned"
@@ -329,14 +330,21 @@ class CallerObserver:
     """Counts what happens behind authentications, and handshakes that came to nothing.
 
     ``ways`` are the authentications and what can happen behind each; ``tls`` whether there are
-    handshakes.
+    handshakes. ``monotonic`` gives seconds.
     """
 
     def __init__(
-        self, metrics: Metrics, log: Log, *, ways: Mapping[str, Sequence[Event]], tls: bool
+        self,
+        metrics: Metrics,
+        log: Log,
+        *,
+        ways: Mapping[str, Sequence[Event]],
+        tls: bool,
+        monotonic: Callable[[], float],
     ) -> None:
         self._metrics = metrics
         self._log = log
+        self._lines = Sparing(monotonic)
         for name, events in ways.items():
             metrics.begin("authentications", name, GOOD)
             metrics.begin("authentications", name, BAD)
@@ -363,13 +371,18 @@ class CallerObserver:
 
     @quietly
     def refused(self, refusal: Refusal) -> None:
-        """Count a connection that never reached the application."""
+        """Count a connection that never reached the application; log the first few of a flood."""
         if refusal.kind == "tls-refused":
             self._metrics.count("tls_refusals", refusal.reason)
         else:
             self._metrics.count("connection_refusals", refusal.kind)
+        unsaid = self._lines.unsaid(f"{refusal.kind} {refusal.reason}")
+        if unsaid is None:
+            return
+        facts: dict[str, Any] = {"unsaid": unsaid} if unsaid else {}
+        facts |= {"listener": refusal.listener, "reason": refusal.reason, "peer": refusal.peer}
         say = self._log.error if refusal.reason == ACCEPT_FAILED else self._log.info
-        say(refusal.kind, listener=refusal.listener, reason=refusal.reason, peer=refusal.peer)
+        say(refusal.kind, **facts)
 
 
 CUT_OFF: Final = ("connection-refused", "malformed-request", "too-slow")

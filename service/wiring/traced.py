@@ -14,6 +14,7 @@ from service.gigya.keys import KeyRing, Vouching
 from service.gigya.replies import Reply
 from service.gigya.sealing import Sealing, unsealed
 from service.gigya.session_info import Unseal
+from service.http_methods import OTHER, told
 from service.model import Caller
 from service.outbound import Answer, Outbound
 from service.policy import Decision, decide
@@ -151,7 +152,7 @@ class _Responding:
 def _tell(span: Span, entry: Entry | None) -> None:
     if entry is None:
         return
-    span.rename(f"{entry.method} {entry.route or 'unknown'}")
+    span.rename(f"{told(entry.method or OTHER)} {entry.route or 'unknown'}")
     for name, value in _facts(entry).items():
         span.tell(name, value)
     if (entry.status or FAULTS) >= FAULTS:
@@ -161,7 +162,7 @@ def _tell(span: Span, entry: Entry | None) -> None:
 def _facts(entry: Entry) -> dict[str, Value | None]:
     exchange, caller = entry.exchange, entry.caller
     return {
-        "http.request.method": entry.method,
+        "http.request.method": entry.method and told(entry.method),
         "http.route": entry.route,
         "http.response.status_code": entry.status,
         "credential_proxy.audit_id": entry.audit_id,

@@ -66,6 +66,7 @@ ORDER: Final = (
     "aside",
     "watch",
     "quiet",
+    "http_methods",
     "counters",
     "metrics",
     "lines",

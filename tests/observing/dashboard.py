@@ -51,33 +51,27 @@ def text() -> str:
     return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
 
 
+VARIABLES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "namespace": ("Namespace", "credential_proxy_build_info", "namespace"),
+    "job": ("Job", 'credential_proxy_build_info{namespace=~"$namespace"}', "job"),
+    "site": ("Site", 'credential_proxy_breaker_open{namespace=~"$namespace"}', "site"),
+    "caller": ("Caller", 'credential_proxy_caller_users{namespace=~"$namespace"}', "caller"),
+}
+"""Variable -> what it is called, the series that have it, and the label that it is there."""
+
+
 def _variables() -> Iterator[dict[str, Any]]:
     yield {"name": "datasource", "label": "Data source", "type": "datasource"} | {
         "query": "prometheus",
         "hide": 0,
     }
-    asked = {
-        "namespace": ("Namespace", "label_values(credential_proxy_build_info, namespace)"),
-        "job": (
-            "Job",
-            'label_values(credential_proxy_build_info{namespace=~"$namespace"}, job)',
-        ),
-        "site": (
-            "Site",
-            'label_values(credential_proxy_breaker_open{namespace=~"$namespace"}, site)',
-        ),
-        "caller": (
-            "Caller",
-            'label_values(credential_proxy_caller_users{namespace=~"$namespace"}, caller)',
-        ),
-    }
-    for name, (label, query) in asked.items():
+    for name, (called, series, label) in VARIABLES.items():
         yield {
             "name": name,
-            "label": label,
+            "label": called,
             "type": "query",
             "datasource": SOURCE,
-            "query": {"query": query, "refId": name},
+            "query": {"query": f"label_values({series}, {label})", "refId": name},
             "refresh": 2,
             "sort": 1,
             "multi": True,

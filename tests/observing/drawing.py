@@ -134,6 +134,8 @@ def shown(value: float, unit: str) -> str:
         return f"{value * 100:.4g} %"
     if unit == "s":
         return _seconds(value)
+    if unit == "bytes":
+        return f"{value / 2**20:.3g} MB"
     text = f"{value / 1000:.3g}k" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{text}/s" if unit == "reqps" else text
 

@@ -39,6 +39,13 @@ class Prometheus:
         found = await self.query(f"count(last_over_time({selector}[1h]))")
         return int(found[0]["value"][1]) if found else 0
 
+    async def has(self, selector: str, label: str) -> bool:
+        """Whether a label has values in the series of a selector, as Grafana asks for them."""
+        answer = await self._client.get(
+            f"/api/v1/label/{label}/values", params={"match[]": selector}
+        )
+        return bool(answer.json()["data"])
+
     async def until(self, expression: str, *, tries: int = 120) -> None:
         """Wait until an expression has a series."""
         for _ in range(tries):

@@ -14,8 +14,10 @@ RULE_TESTS: Final = sorted((DEPLOY / "prometheus/tests").glob("*.yaml"))
 RUNBOOKS: Final = DEPLOY / "runbooks"
 DASHBOARD: Final = DEPLOY / "grafana/dashboard.json"
 
-NAME: Final = re.compile(r"\bcredential_proxy_\w+")
-_SELECTOR: Final = re.compile(r"(?<![\w:$])(?:up|credential_proxy[_:][\w:]+)(?:\{[^}]*\})?")
+NAME: Final = re.compile(r"\b(?:credential_proxy|process)_\w+")
+_SELECTOR: Final = re.compile(
+    r"(?<![\w:$])(?:up|credential_proxy[_:][\w:]+|process_\w+)(?:\{[^}]*\})?"
+)
 
 
 class Alert(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from service.metrics import METRICS, PROBE_METRICS, Kind
+from service.metrics import METRICS, PROBE_METRICS, PROCESS, Kind
 from tests.observing.shipped import (
     NAME,
     RULE_TESTS,
@@ -21,7 +21,7 @@ SERIES: Final = frozenset(
     row.exposed + suffix
     for row in (*METRICS, *PROBE_METRICS)
     for suffix in (("_bucket", "_sum", "_count") if row.kind is Kind.HISTOGRAM else ("",))
-)
+) | frozenset(PROCESS)
 FAMILIES: Final = {row.exposed for row in (*METRICS, *PROBE_METRICS)}
 LABELS: Final = {label for row in (*METRICS, *PROBE_METRICS) for label in row.labels}
 OF_THE_SCRAPE: Final = {"namespace", "job", "instance", "le", "slo", "of", "alertname"}

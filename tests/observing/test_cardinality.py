@@ -38,7 +38,7 @@ LIMITED: Final = {
     "distinct_users": {"count": 9, "window": 60},
 }
 MOST: Final = 1000
-SERIES: Final = re.compile(r"^(credential_proxy_\w+(?:\{.*\})?) ", re.MULTILINE)
+SERIES: Final = re.compile(r"^([a-z]\w+(?:\{.*\})?) ", re.MULTILINE)
 
 
 def series(house: House) -> set[str]:

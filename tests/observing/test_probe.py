@@ -413,6 +413,7 @@ class TestCommand:
 
         assert 1 == status
         assert all(row.exposed in text.read_text() for row in PROBE_METRICS)
+        assert "process_" not in text.read_text()  # node_exporter has its own
         assert {"token", "probe.prom", "ca.pem"} == {file.name for file in tmp_path.iterdir()}
 
     def test_needs_to_know_whom_and_what(self) -> None:

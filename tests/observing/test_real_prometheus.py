@@ -10,6 +10,7 @@ import pytest
 
 from service.metrics import METRICS, PROBE_METRICS, Kind
 from tests.house import caller, grant
+from tests.observing.dashboard import VARIABLES
 from tests.observing.prometheus import Prometheus, watching
 from tests.observing.shipped import RULE_TESTS, RULES, expressions, selectors
 from tests.observing.stage import EVERYTHING, Stage, staged
@@ -66,6 +67,10 @@ async def test_everything_that_is_shipped_is_of_use(tmp_path: Path) -> None:
             selector
             for expression in expressions().values()
             for selector in selectors(chosen(expression))
+        }
+        assert dict.fromkeys(VARIABLES, True) == {
+            name: await prometheus.has(chosen(series), label)
+            for name, (_, series, label) in VARIABLES.items()
         }
         empty = {s for s in sorted(asked) if not await prometheus.matches(s)}
         for expression in expressions().values():
