@@ -20,7 +20,7 @@ from service.audit.exported import number
 from service.audit.journal import Journal
 from service.broker import Broker
 from service.callers.key_sets import KeySet
-from service.catalogue import BASE, describe_catalogue
+from service.catalogue import BASE, describe_catalogue, describe_site
 from service.deadline import Deadline
 from service.floods import Floods
 from service.limits import Rate
@@ -192,12 +192,18 @@ class _Fingerprint:
 class _Tables:
     """What the two tables of the API show."""
 
-    def __init__(self, policy: Live[Policy]) -> None:
+    def __init__(self, policy: Live[Policy], sites: Mapping[SiteName, WiredSite]) -> None:
         self._policy = policy
+        self._sites = {
+            name: describe_site(site.broker.catalogue, site.broker.naming)
+            for name, site in sites.items()
+        }
 
-    def providers(self) -> Any:
-        """Return the mapping table."""
-        return describe_catalogue(BASE)
+    def providers(self, caller: Caller) -> Any:
+        """Return the mapping table, and what the sites that ``caller`` reaches make of it."""
+        reached = self._policy.value.sites_of(caller.name)
+        sites = {name: shown for name, shown in self._sites.items() if name in reached}
+        return {**describe_catalogue(BASE), "sites": sites}
 
     def grants(self, caller: Caller) -> Any:
         """Return what ``caller`` may ask for."""
@@ -331,7 +337,7 @@ def _api(
         identify=identify,
         broker=broker,
         limits=rules.limits,
-        describes=_Tables(rules.policy),
+        describes=_Tables(rules.policy, sites),
         openapi=document(version(DISTRIBUTION)),
         clock=parts.world.clock,
         deadline=parts.settings.upstream.deadline,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from service.errors import UnknownProvider
 from service.model import Field, ProviderName
-from service.provider_rows import FAMILIES, NAMED, ROWS, FieldNames, Row, Source
+from service.provider_rows import FAMILIES, NAMED, ROWS, FieldNames, Naming, Row, Source
 
 
 class Catalogue:
@@ -104,6 +104,12 @@ def describe_catalogue(catalogue: Catalogue) -> dict[str, Any]:
         "columns": {family: _written(names) for family, names in FAMILIES.items()},
         "providers": [describe(row) for row in catalogue.rows],
     }
+
+
+def describe_site(catalogue: Catalogue, naming: Naming) -> dict[str, Any]:
+    """Return how the mapping differs at a site: who decides about names, and rows of its own."""
+    own = [row for row in catalogue.rows if row.source is Source.CONFIGURED]
+    return {"naming": naming.value, "providers": list(map(describe, own))}
 
 
 def _written(names: FieldNames) -> dict[str, str]:

@@ -7,7 +7,7 @@ from service.api.members import MEMBERS
 from service.api.problems import PREFIX, PROBLEMS
 from service.errors import AccessDenied, Missing
 from service.model import GRANTABLE
-from service.provider_rows import NAMED, ROWS, Source
+from service.provider_rows import NAMED, ROWS, Naming, Source
 
 Json = dict[str, Any]
 
@@ -20,7 +20,8 @@ def schemas() -> Json:
         "TokenRequest": _request(),
         "TokenAnswer": _answer(),
         "FieldNames": _FIELD_NAMES,
-        "Mapping": _mapping(),
+        "Mapping": _MAPPING,
+        "MappingRow": _row(),
         "Grants": _GRANTS,
         "Problem": _problem(),
     }
@@ -82,8 +83,8 @@ _FIELD_NAMES: Final[Json] = {
 _NAMES: Final[Json] = {"$ref": "#/components/schemas/FieldNames"}
 
 
-def _mapping() -> Json:
-    row = {
+def _row() -> Json:
+    return {
         "type": "object",
         "required": ["provider", "aliases", "source", "evidence"],
         "properties": {
@@ -103,14 +104,36 @@ def _mapping() -> Json:
             },
         },
     }
-    return {
-        "type": "object",
-        "required": ["columns", "providers"],
-        "properties": {
-            "columns": {"type": "object", "additionalProperties": _NAMES},
-            "providers": {"type": "array", "items": row},
+
+
+_ROWS: Final[Json] = {"type": "array", "items": {"$ref": "#/components/schemas/MappingRow"}}
+
+_SITE: Final[Json] = {
+    "type": "object",
+    "required": ["naming", "providers"],
+    "properties": {
+        "naming": {
+            "type": "string",
+            "enum": [naming.value for naming in Naming],
+            "description": "documented: the row's names, whatever its decided_by says.",
         },
-    }
+        "providers": {**_ROWS, "description": "The site's own rows, instead of the table's."},
+    },
+}
+
+_MAPPING: Final[Json] = {
+    "type": "object",
+    "required": ["columns", "providers", "sites"],
+    "properties": {
+        "columns": {"type": "object", "additionalProperties": _NAMES},
+        "providers": _ROWS,
+        "sites": {
+            "type": "object",
+            "description": "What each site that the asking caller is granted makes of the table.",
+            "additionalProperties": _SITE,
+        },
+    },
+}
 
 
 _GRANT: Final[Json] = {

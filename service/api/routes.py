@@ -28,8 +28,8 @@ Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]
 class Describes(Protocol):
     """What the two tables show."""
 
-    def providers(self) -> Any:
-        """Return the mapping table."""
+    def providers(self, caller: Caller) -> Any:
+        """Return the mapping table, and what the sites that ``caller`` reaches make of it."""
 
     def grants(self, caller: Caller) -> Any:
         """Return what ``caller`` may ask for."""
@@ -95,9 +95,9 @@ class Api:
         return release_answer(release, asked, entry.audit_id)
 
     async def providers(self, scope: Scope, _: Receive) -> JsonAnswer:
-        """Show the mapping table."""
-        await self._admit(scope)
-        return _answer(scope, self._describes.providers())
+        """Show the mapping table, and what the caller's sites make of it."""
+        caller = await self._admit(scope)
+        return _answer(scope, self._describes.providers(caller))
 
     async def grants(self, scope: Scope, _: Receive) -> JsonAnswer:
         """Show the asking caller what it may ask for."""

@@ -466,6 +466,35 @@ class TestTheOtherRoutes:
         )
         assert "no-store" == answer.headers["cache-control"]
 
+    async def test_what_sites_make_of_the_table(self, tmp_path: Path) -> None:
+        """A caller sees rows and naming of the sites it is granted, and of no other."""
+        house = House(tmp_path)
+        shop = house.settings["sites"]["shop"]
+        house.settings["sites"]["blog"] = {
+            **shop,
+            "naming": "documented",
+            "providers": {"saml-inside": {"names": "oauth2"}},
+        }
+        shop["providers"] = {
+            "twitter": {"names": "oauth2"},
+            "messenger": {"names": "oauth1"},
+            "oidc-acme": {"names": {"authToken": "id_token"}},
+        }
+        house.settings["callers"][0]["grants"] += [grant(site="blog")]
+        async with house.open() as visitor:
+            both = (await visitor.get("/v1/providers")).json()
+            one = (await visitor.get("/v1/providers", token=OTHER_TOKEN)).json()
+
+        rows = {row["provider"]: row for row in one["sites"]["shop"]["providers"]}
+        assert {"twitter", "microsoft", "oidc-acme"} == set(rows)
+        assert {("configured", "row")} == {(r["source"], r["decided_by"]) for r in rows.values()}
+        assert {"authToken": "id_token"} == rows["oidc-acme"]["names"]
+        assert (["shop"], "reply") == (list(one["sites"]), one["sites"]["shop"]["naming"])
+        assert "saml-inside" not in str(one)
+        assert "documented" == both["sites"]["blog"]["naming"]
+        assert ["saml-inside"] == [r["provider"] for r in both["sites"]["blog"]["providers"]]
+        assert one["sites"]["shop"] == both["sites"]["shop"]
+
     async def test_ones_own_grants(self, tmp_path: Path) -> None:
         """A caller sees its own grants and no other's."""
         async with House(tmp_path).open() as visitor:

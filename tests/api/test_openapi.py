@@ -10,10 +10,11 @@ from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.openapi import READING, document
 from service.api.problems import PROBLEMS, render
+from service.catalogue import BASE, describe_catalogue, describe_site
 from service.errors import ServiceError
 from service.grants import Grant, describe_grant
 from service.model import Field, SiteName
-from service.providers import Catalogue, FieldNames, describe_catalogue
+from service.providers import Catalogue, FieldNames, Naming, Source
 from tests.api.test_problems import AUDIT_ID, example
 
 OPENAPI: Final = document("1.2.3")
@@ -110,7 +111,11 @@ class TestTables:
     def test_the_mapping_fits(self) -> None:
         """The mapping table is as documented, overrides and all."""
         catalogue = Catalogue({"saml-acme": FieldNames("jwt")})
-        validator("Mapping").validate(json.loads(orjson.dumps(describe_catalogue(catalogue))))
+        sites = {name.value: describe_site(catalogue, name) for name in Naming}
+        shown = {**describe_catalogue(BASE), "sites": sites}
+        validator("Mapping").validate(json.loads(orjson.dumps(shown)))
+        sources = {row["source"] for site in sites.values() for row in site["providers"]}
+        assert {Source.CONFIGURED.value} == sources
 
     def test_grants_fit(self) -> None:
         """Grants are as documented."""
