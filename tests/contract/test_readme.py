@@ -19,6 +19,8 @@ from tests.readme_tables import TABLES, written
 
 README: Final = Path(__file__).parents[2] / "README.md"
 TEXT: Final = README.read_text("utf-8")
+ROOT: Final = README.parent
+BY_HAND: Final = ".ci/by-hand.txt"
 
 
 class Block(NamedTuple):
@@ -33,9 +35,9 @@ class Block(NamedTuple):
 def blocks() -> list[Block]:
     """Return every fenced block of the README."""
     found = re.finditer(
-        r"(?:<!-- (?P<comment>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)\n```",
+        r"(?:<!-- (?P<comment>[^>]*) -->\n)?^ *```(?P<language>[^\n]*)\n(?P<text>.*?)\n *```$",
         TEXT,
-        re.DOTALL,
+        re.DOTALL | re.MULTILINE,
     )
     return [
         Block(
@@ -49,6 +51,9 @@ def blocks() -> list[Block]:
 
 
 COMMAND_BLOCKS: Final = [block for block in blocks() if block.language in {"bash", "console"}]
+COMMAND: Final = re.compile(
+    r"^\s*(\$ )?(gigya-credential-proxy|curl|kubectl|helm|docker)\b", re.MULTILINE
+)
 RUN_HERE: Final = "run by tests/contract/test_readme.py"
 
 
@@ -56,6 +61,18 @@ def test_the_tables_are_those_of_the_code() -> None:
     """Every marked table says what the code does; python -m tests.readme_tables writes them."""
     assert written(TEXT) == TEXT
     assert TABLES
+
+
+def test_every_block_says_what_it_is() -> None:
+    """A fence has a language: without one a block would be neither run nor read nor told of."""
+    assert [] == [f"line {block.line}" for block in blocks() if not block.language.strip()]
+
+
+def test_commands_stand_in_blocks_of_commands() -> None:
+    """What a reader would paste into a shell is not hidden in a block of another kind."""
+    others = [block for block in blocks() if block not in COMMAND_BLOCKS]
+
+    assert [] == [f"line {block.line}" for block in others if COMMAND.search(block.text)]
 
 
 @pytest.mark.parametrize("block", COMMAND_BLOCKS, ids=lambda block: f"line {block.line}")
@@ -70,23 +87,30 @@ def test_every_command_is_run_or_said_not_to_be(block: Block) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        line.partition("#")[0].split()
+        line.partition("#")[0].strip()
         for block in COMMAND_BLOCKS
         if block.comment == RUN_HERE
         for line in block.text.splitlines()
     ],
-    ids=" ".join,
 )
-def test_the_commands_that_need_nothing_run(line: list[str]) -> None:
-    """They exit 0 and print something."""
-    command, *arguments = line
+def test_the_commands_that_need_nothing_run(line: str, tmp_path: Path) -> None:
+    """They exit 0 and print something, be it into a file."""
+    command, *_ = line.split()
     assert "gigya-credential-proxy" == command
+    program = tmp_path / "bin" / command
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service "$@"\n', "utf-8")
+    program.chmod(0o700)
 
     ended = subprocess.run(  # noqa: S603  # our own
-        [sys.executable, "-m", "service", *arguments], capture_output=True, check=True
+        ["/bin/sh", "-eu", "-c", line],
+        env={"PATH": str(program.parent), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
     )
 
-    assert ended.stdout
+    assert ended.stdout or [file for file in tmp_path.iterdir() if file.is_file()]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +167,18 @@ async def test_the_caller_in_python_works(tmp_path: Path) -> None:
             with pytest.raises(RuntimeError, match="unknown-provider"):
                 names["provider_tokens"](client, "u", "nonsense")
         assert {"uid": "u", "provider": "twitter"} == json.loads(asked[0].content)
+
+
+def test_what_the_last_check_leaves_out() -> None:
+    """``.ci/run`` runs what is deselected here, but for what the README's list of it names."""
+    by_hand = (ROOT / BY_HAND).read_text("utf-8").splitlines()
+    run = (ROOT / ".ci/run").read_text("utf-8")
+
+    assert f"runs in `.ci/run`, except what `{BY_HAND}` names" in " ".join(TEXT.split())
+    assert 1 == run.count("--deselect") == run.count(f"s/^tests/--deselect &/p' {BY_HAND}")
+    for path in by_hand:
+        if not path.startswith("#"):
+            assert "needs_tools" in (ROOT / path).read_text("utf-8")
 
 
 def test_every_command_is_named() -> None:
