@@ -444,6 +444,18 @@ def _grant(row: dict[str, Any]) -> Grant:
     )
 
 
+class TestMemory:
+    def test_the_same_question_has_the_same_answer(self) -> None:
+        """A decision is made once, and neither another question nor a new policy gets it."""
+        rules = policy(grant(TOKEN))
+        first = ask(rules, TOKEN)
+
+        assert ask(rules, TOKEN) is first
+        assert first.allowed
+        assert Missing.FIELD is ask(rules, SECRET).missing
+        assert Missing.FIELD is ask(policy(grant(SECRET)), TOKEN).missing
+
+
 class TestCrossProduct:
     @pytest.mark.parametrize("seed", range(5))
     def test_equals_the_oracle(self, seed: int) -> None:

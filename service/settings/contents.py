@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.gigya.keys import HmacKey, PartnerKey, RsaKey
+from service.gigya.keys import WHITE_SPACE, HmacKey, PartnerKey, RsaKey
 from service.gigya.signature import octets_of
 from service.strict_json import NotStrictJson, loads
 
@@ -29,7 +29,8 @@ Check = Callable[[bytes], None]
 
 
 def _text(octets: bytes) -> str:
-    text = octets.strip().decode("ascii", "replace")
+    """Return what a key's file holds but for the white space that the keys forgive, no other."""
+    text = octets.decode("ascii", "replace").strip(WHITE_SPACE)
     if not text:
         raise ValueError("holds nothing")
     return text

@@ -24,6 +24,7 @@ SPOILED: Final[Mapping[str, Callable[[], bytes | OSError]]] = {
     "rsa-1024": lambda: pem(rsa_key(1024)),
     "ec": lambda: pem(ec_key()),
     "other-ec": lambda: pem(ec_key(1)),
+    "form-feed": lambda: base64.b64encode(bytes(32)) + b"\f\n",
     "key-set-empty": lambda: b'{"keys": []}',
     "key-set-private": lambda: key_set(d="sesame"),
     "key-set-symmetric": lambda: b'{"keys": [{"kty": "oct", "k": "c2VzYW1l"}]}',

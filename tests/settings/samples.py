@@ -96,9 +96,12 @@ def certificate(
     key: ec.EllipticCurvePrivateKey,
     *,
     begins: datetime = NOW - timedelta(days=1),
-    is_authority: bool = False,
+    is_authority: bool | None = False,
 ) -> bytes:
-    """Return a self-signed certificate in PEM that is good for ten days."""
+    """Return a self-signed certificate in PEM that is good for ten days.
+
+    ``is_authority`` is what its basic constraints say; ``None``: it has none.
+    """
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     builder = x509.CertificateBuilder(
         issuer_name=name,
@@ -108,8 +111,9 @@ def certificate(
         not_valid_before=begins,
         not_valid_after=begins + timedelta(days=10),
     )
-    constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
-    builder = builder.add_extension(constraints, critical=True)
+    if is_authority is not None:
+        constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 

@@ -170,9 +170,11 @@ class TestAdvice:
         told = [str(each) for each in loaded(**both).advice if "same" in str(each)]
         assert [f"{each}.1: holds the same as {each}.0" for each in lists] == told
 
-    def test_a_leaf_is_no_authority(self) -> None:
+    @pytest.mark.parametrize("says", [False, None], ids=["says no", "says nothing"])
+    def test_a_leaf_is_no_authority(self, *, says: bool | None) -> None:
         """Whoever names a caller's own certificate as the authority lets in nobody else."""
-        told = [str(each) for each in loaded(**{"tls/ca.pem": certificate(ec_key(1))}).advice]
+        leaf = certificate(ec_key(1), is_authority=says)
+        told = [str(each) for each in loaded(**{"tls/ca.pem": leaf}).advice]
         path = "listeners.api.tls.client_ca_file"
         only = f"{path}: holds no authority: only the certificates in it are let in"
         assert [only] == [each for each in told if "authority" in each]
