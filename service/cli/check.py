@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from service.api.members import MEMBERS, Unfit
 from service.cli.live import ask_gigya
 from service.cli.live_report import LiveReport, Question
 from service.settings.contents import LARGEST
@@ -49,10 +50,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace, *, ask: Ask = ask_gigya, now: datetime | None = None) -> int:
     """Print what there is to say, and return the exit status."""
     loaded, faults, advice = _judged(args, now or datetime.now(UTC))
-    if args.live is not None and loaded is not None and not faults:
+    is_asked = any(given is not None for given in (args.live, args.uid, args.provider))
+    if is_asked and loaded is not None and not faults:
         faults = tuple(_misasked(args, loaded))
     report = None
-    if args.live is not None and loaded is not None and not faults:
+    if is_asked and loaded is not None and not faults:
         report = ask(loaded, Question(site=args.live, provider=args.provider, uid=args.uid))
     _print(args, loaded, (faults, advice), report)
     if faults or loaded is None:
@@ -113,15 +115,33 @@ def _homeless(loaded: Loaded) -> Iterator[Advice]:
 
 def _misasked(args: argparse.Namespace, loaded: Loaded) -> Iterator[Fault]:
     """Yield what is wrong with the question to Gigya."""
-    checks = (
-        (args.live not in loaded.settings.sites, "--live", "names no site"),
-        (not args.uid, "--uid", "is missing"),
-        (not args.provider, "--provider", "is missing"),
-        (args.without_files, "--without-files", "cannot be used with --live"),
-    )
-    for is_wrong, option, message in checks:
-        if is_wrong:
+    site, sites = args.live, loaded.settings.sites
+    told = {
+        "--live": "is missing" if site is None else "" if site in sites else "names no site",
+        "--uid": _unfit("uid", args.uid),
+        "--provider": _unfit("provider", args.provider),
+        "--without-files": "cannot be used with --live" if args.without_files else "",
+    }
+    for option, message in told.items():
+        if message:
             yield Fault(path=(option,), message=message)
+
+
+def _unfit(name: str, value: str | None) -> str:
+    """Return what the API would say of that value of its member, nothing where it would take it."""
+    if value is None:
+        return "is missing"
+    try:
+        value.encode()  # what a terminal sends in another encoding becomes half surrogate pairs
+        _MEMBERS[name].read(value)
+    except UnicodeEncodeError:
+        return "must be UTF-8"
+    except Unfit as error:
+        return str(error)
+    return ""
+
+
+_MEMBERS: Final = {member.name: member for member in MEMBERS}
 
 
 def _print(

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from service.cli.live_report import LiveReport, Question, report
+from service.catalogue import Catalogue
+from service.cli.live_report import LiveReport, Mapped, Question, report
 from service.deadline import Deadline
 from service.engine import tls_context
 from service.errors import UnknownProvider
@@ -14,7 +15,7 @@ from service.gigya.live_check import check_live
 from service.gigya.sites import DATA_CENTERS, origin, simulator_origin
 from service.gigya.slots import Slots
 from service.live import Live
-from service.model import SessionQuery, SiteName, Uid
+from service.model import ProviderName, SessionQuery, SiteName, Uid
 from service.outbound import Outbound
 from service.rulebook import catalogues_of
 from service.settings.credentials import Bearer
@@ -33,10 +34,8 @@ def ask_gigya(loaded: Loaded, question: Question) -> LiveReport:
 async def asked(loaded: Loaded, question: Question, world: World) -> LiveReport:
     """Ask by ``world``; ``loaded`` holds the files."""
     name, site = SiteName(question.site), loaded.settings.sites[question.site]
-    try:
-        provider = catalogues_of(loaded.settings)[name].row(question.provider).name
-    except UnknownProvider as error:
-        return LiveReport(lines=(f"BAD provider: {error.detail}",), is_fine=False)
+    catalogue = catalogues_of(loaded.settings)[name]
+    provider = catalogue.canonical(question.provider)
     outbound = _outbound(loaded, site, world)
     client = Client(
         outbound,
@@ -59,7 +58,14 @@ async def asked(loaded: Loaded, question: Question, world: World) -> LiveReport:
     finally:
         await client.aclose()
         await outbound.aclose()
-    return report(findings, site)
+    return report(findings, site, _mapping(catalogue, provider))
+
+
+def _mapping(catalogue: Catalogue, provider: ProviderName) -> Mapped:
+    try:
+        return catalogue.row(provider)
+    except UnknownProvider as error:
+        return error.again()  # without the frames
 
 
 class Once:

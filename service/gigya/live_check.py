@@ -14,7 +14,7 @@ from service.gigya.cipher import Unopened, is_sealed
 from service.gigya.expiries import SMALLEST_EPOCH, SMALLEST_MILLISECONDS
 from service.gigya.keys import KeyRing
 from service.gigya.replies import WANTED, Reply
-from service.gigya.sealing import CameBackPlain, unsealed
+from service.gigya.sealing import SEALABLE, CameBackPlain, unsealed
 from service.gigya.signature import BaseString
 from service.gigya.terms import METHOD, Fields, Terms, provider_uid_signature, vouching, wire_params
 from service.model import Exchange, SessionQuery
@@ -44,14 +44,15 @@ class Calls(Protocol):
 class Findings:
     """What one call showed: shapes and verdicts.
 
-    ``problem`` is the detail of what went wrong, if anything did. ``knows_all_parameters`` is
-    what ``checkParams`` said. ``shapes``: each field of the reply, sealed or plain.
-    ``opening``: opened, unopened, plain or nothing-sealed. ``signature_forms``: the base strings
-    that ``providerUIDSig`` fits; None where there is none.
+    ``problem`` is the detail of what went wrong, if anything did, ``reason`` its slug.
+    ``knows_all_parameters`` is what ``checkParams`` said. ``shapes``: each field of the reply,
+    sealed or plain. ``opening``: opened, unopened, plain or nothing-sealed. ``signature_forms``:
+    the base strings that ``providerUIDSig`` fits; None where there is none.
     """
 
     exchange: Exchange
     problem: str | None = None
+    reason: str | None = None
     knows_all_parameters: bool | None = None
     ignored: tuple[str, ...] = ()
     authentication_slot: str | None = None
@@ -84,6 +85,7 @@ async def check_live(
         return Findings(
             exchange=outcome.exchange or Exchange(),
             problem=outcome.detail,
+            reason=outcome.reason,
             clock_offset=calls.date_offset,
         )
     reply, exchange = outcome
@@ -130,7 +132,8 @@ def _opening(
 
 
 def _shape(fields: Fields, name: str) -> str:
-    return "sealed" if is_sealed(fields[name]) else "plain"
+    # The IV looks like a sealed field, and is none.
+    return "sealed" if name in SEALABLE and is_sealed(fields[name]) else "plain"
 
 
 def _signature_forms(fields: Fields, provider: str, ring: KeyRing) -> tuple[str, ...] | None:

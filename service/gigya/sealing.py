@@ -78,6 +78,9 @@ EXPIRIES: Final[Mapping[Scope, tuple[str, ...]]] = {
 AMBIGUOUS: Final = "providerUID"
 """Under ``encryptAll`` no document says, and a plain one may look sealed: opening it decides."""
 
+SEALABLE: Final = frozenset({*JUDGED[Scope.ALL], *EXPIRIES[Scope.ALL], AMBIGUOUS})
+"""Every field that can come sealed."""
+
 
 def unsealed(
     reply: Reply, sealing: Sealing, ring: KeyRing, vouching: Vouching | None = None

@@ -60,7 +60,7 @@ class TestCheckLive:
                     "authToken": "plain",
                     "tokenSecret": "sealed",
                     "tokenExpirationUTC": "plain",
-                    "IV": "sealed",
+                    "IV": "plain",
                     "providerUID": "plain",
                     "timestamp": "plain",
                     "providerUIDSig": "plain",

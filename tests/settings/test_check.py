@@ -165,6 +165,33 @@ class TestLive:
             "--without-files: cannot be used with --live",
         ] == capsys.readouterr().out.splitlines()[:4]
 
+    @pytest.mark.parametrize("option", ["--uid", "--provider"])
+    def test_a_question_needs_its_site(self, option: str, config: Path, capsys: Capture) -> None:
+        """Half a question is not taken for none: nothing was checked at Gigya."""
+        assert 78 == run("check", "--config", config, option, "twitter")
+        assert "--live: is missing" == capsys.readouterr().out.splitlines()[0]
+
+    @pytest.mark.parametrize(
+        ("uid", "told"),
+        [
+            ("", "must be a text of 1 to 512 characters, none a control character"),
+            ("u" * 513, "must be a text of 1 to 512 characters, none a control character"),
+            ("a\n", "must be a text of 1 to 512 characters, none a control character"),
+            ("a\udcff", "must be UTF-8"),
+        ],
+        ids=["empty", "long", "control", "another encoding"],
+    )
+    def test_a_question_is_judged_as_by_the_api(
+        self, uid: str, told: str, config: Path, capsys: Capture
+    ) -> None:
+        """What the API would not take as a member is not taken as an option either."""
+        for option in ("--uid", "--provider"):
+            other = "--provider" if option == "--uid" else "--uid"
+            words = ("--live", "shop", option, uid, other, "twitter")
+            assert 78 == run("check", "--config", config, *words)
+            told = told.replace("512", "100") if option == "--provider" else told
+            assert f"{option}: {told}" == capsys.readouterr().out.splitlines()[0]
+
     def test_nobody_is_asked_about_faults(self, tmp_path: Path) -> None:
         """A configuration with faults is not taken to Gigya."""
         path = tmp_path / "config.yaml"

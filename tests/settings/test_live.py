@@ -6,14 +6,20 @@ from typing import Any
 import httpx
 import pytest
 
+from service.catalogue import BASE, Catalogue
 from service.cli.live import _origin, _outbound, ask_gigya, asked
-from service.cli.live_report import Question, report
+from service.cli.live_report import ADVICE, Question, report
+from service.errors import UnknownProvider
 from service.gigya.live_check import Findings
 from service.model import Exchange
+from service.outbound import _STAGES
+from service.provider_rows import FieldNames
 from service.settings.load import Loaded, load
 from service.settings.sites import Site
 from service.simulator import Seeded, seeded, serving
 from service.simulator import build as build_simulator
+from service.simulator.seeds import EVERYTHING
+from service.simulator.tls import Authority
 from service.wiring.world import Peer, World
 from tests.settings.samples import key_set, loaded, reader, spoiled
 
@@ -31,6 +37,9 @@ GOOD = Findings(
 )
 
 
+TWITTER = BASE.row("twitter")
+
+
 def site(*edits: tuple[str, str]) -> Site:
     """Return the good configuration's first site, edited."""
     return loaded(spoiled(*edits)).settings.sites["shop"]
@@ -39,7 +48,7 @@ def site(*edits: tuple[str, str]) -> Site:
 class TestReport:
     def test_all_is_well(self) -> None:
         """Each thing that was settled is a line."""
-        told = report(GOOD, site())
+        told = report(GOOD, site(), TWITTER)
         assert told.is_fine
         assert (
             "ok  call: errorCode 0, 12 ms, call id c1",
@@ -50,6 +59,7 @@ class TestReport:
             "ok  context: echoed",
             "ok  fields: authToken plain, tokenSecret sealed",
             "ok  decryption: partner_secret_files.1 opens it",
+            "ok  names: reply holds tokenSecret -> oauth1; table says oauth1; answered as oauth1",
             "ok  tokenExpiration: seconds-since-1970",
             "ok  providerUIDSig: fits identity",
         ) == told.lines
@@ -77,7 +87,7 @@ class TestReport:
     )
     def test_what_is_not_as_it_should_be(self, changed: dict[str, Any], line: str) -> None:
         """What stands between the configuration and a release is marked, with its switch."""
-        told = report(replace(GOOD, **changed), site())
+        told = report(replace(GOOD, **changed), site(), TWITTER)
         assert ([line], False) == ([x for x in told.lines if x.startswith("BAD")], told.is_fine)
 
     @pytest.mark.parametrize(
@@ -94,12 +104,19 @@ class TestReport:
                 "ok  sessionExpiration: date-time-without-zone: expiries.time_zone counts",
             ),
             ({"signature_forms": None}, "ok  providerUIDSig: none came"),
+            (
+                {"shapes": {"authToken": "plain"}},
+                (
+                    "ok  names: reply holds no tokenSecret -> oauth2; table says oauth1; "
+                    "answered as oauth1"
+                ),
+            ),
         ],
         ids=str,
     )
     def test_what_only_deserves_a_word(self, changed: dict[str, Any], line: str) -> None:
         """What stands in nobody's way is told all the same."""
-        told = report(replace(GOOD, **changed), site())
+        told = report(replace(GOOD, **changed), site(), TWITTER)
         assert told.is_fine
         assert line in told.lines
 
@@ -107,12 +124,13 @@ class TestReport:
         """Seconds left are bad until the site says that it means them."""
         findings = replace(GOOD, expiry_forms={"tokenExpiration": "seconds-left"})
         wrong = site(("relative: true", "relative: false"))
-        assert (True, False) == (report(findings, site()).is_fine, report(findings, wrong).is_fine)
+        told = [report(findings, each, TWITTER).is_fine for each in (site(), wrong)]
+        assert [True, False] == told
 
     def test_silence_is_not_judged(self) -> None:
         """What a reply does not tell is left out."""
         quiet = replace(GOOD, context_is_echoed=None, knows_all_parameters=None, opening=None)
-        heads = {line[4:].split(":")[0] for line in report(quiet, site()).lines}
+        heads = {line[4:].split(":")[0] for line in report(quiet, site(), TWITTER).lines}
         assert {"context", "parameters", "decryption"}.isdisjoint(heads)
 
     def test_a_problem_is_all_that_is_told(self) -> None:
@@ -121,12 +139,58 @@ class TestReport:
         assert (
             "BAD call: No. (errorCode 403003, 0 ms, call id none)",
             "BAD clock: Gigya's is +200 s from ours",
-        ) == report(findings, site()).lines
+        ) == report(findings, site(), TWITTER).lines
 
     def test_no_reply_at_all(self) -> None:
         """Where Gigya could not be reached, that is told."""
-        told = report(Findings(exchange=Exchange(), problem="Away."), site()).lines
+        told = report(Findings(exchange=Exchange(), problem="Away."), site(), TWITTER).lines
         assert ("BAD call: Away. (no reply, 0 ms, call id none)",) == told
+
+    @pytest.mark.parametrize(
+        ("provider", "naming", "names"),
+        [
+            ("twitter", "documented", None),
+            ("foursquare", "reply", None),
+            ("foursquare", "documented", "set naming: reply"),
+            ("facebook", "reply", "give the row a tokenSecret"),
+        ],
+    )
+    def test_a_secret_that_would_be_lost(
+        self, provider: str, naming: str, names: str | None
+    ) -> None:
+        """It is bad when what the reply holds has no name in the column that is answered."""
+        where = site(("naming: documented", f"naming: {naming}"))
+        told = report(GOOD, where, BASE.row(provider))
+        bad = [line for line in told.lines if line.startswith("BAD names: ")]
+        assert (names is None) is told.is_fine
+        assert [True] * len(bad) == [names is not None and line.endswith(names) for line in bad]
+        assert len(bad) == (names is not None)
+
+    def test_names_of_ones_own(self) -> None:
+        """A row of the site's own is told as such."""
+        row = Catalogue({"twitter": FieldNames("key", "secret")}).row("twitter")
+        [names] = [line for line in report(GOOD, site(), row).lines if "names" in line]
+        assert names.endswith("table says its own; answered as its own")
+
+    def test_a_provider_without_names(self) -> None:
+        """What was asked in vain of the mapping is told beside what the reply looks like."""
+        told = report(GOOD, site(), UnknownProvider("It has no row."))
+        assert not told.is_fine
+        assert "BAD mapping: It has no row. providers under the site gives it names." in told.lines
+        assert "ok  fields: authToken plain, tokenSecret sealed" in told.lines
+        assert "names" not in {line[4:].split(":")[0] for line in told.lines}
+
+    @pytest.mark.parametrize("reason", ADVICE)
+    def test_the_way_to_gigya(self, reason: str) -> None:
+        """Where the call came to no answer of Gigya's, it is told what to look at."""
+        findings = Findings(exchange=Exchange(), problem="Away.", reason=reason)
+        told = report(findings, site(), TWITTER).lines
+        assert f"BAD way to Gigya: {ADVICE[reason]}" == told[1]
+
+    def test_every_stage_of_a_connection_has_its_advice(self) -> None:
+        """What can stop a connection is in the table, and so is everything a proxy answers."""
+        stages = {f"unreachable-{stage}" for _, stage in _STAGES} | {"unreachable-connection-lost"}
+        assert stages | {"timeout", "not-gigya", "redirect"} == set(ADVICE)
 
 
 WORLD = World()
@@ -198,9 +262,16 @@ class TestAsked:
         assert lines[0].startswith("BAD call: ")
 
     async def test_an_unknown_provider(self) -> None:
-        """A provider without a mapping is not asked about."""
-        lines, is_fine = await self.ask("chirper", "user-twitter")
-        assert ("BAD provider", False) == (lines[0].split(":")[0], is_fine)
+        """A provider without a mapping is asked about as it is called: its shapes tell more."""
+        lines, is_fine = await self.ask("livejournal", EVERYTHING)
+        assert not is_fine
+        assert any(line.startswith("ok  fields: authToken plain") for line in lines)
+        assert [True] == [each.startswith("BAD mapping: ") for each in lines if each[:3] == "BAD"]
+
+    async def test_a_provider_that_nobody_knows(self) -> None:
+        """What neither Gigya nor the mapping knows is told of both."""
+        lines, _ = await self.ask("chirper", "user-twitter")
+        assert {"BAD call", "BAD mapping"} == {x.split(":")[0] for x in lines if x[:3] == "BAD"}
 
 
 class TestWhere:
@@ -221,10 +292,28 @@ class TestWhere:
         await outbound.aclose()
         assert [("http://proxy:3128", True)] == [(p.proxy_url, p.trust is not None) for p in peers]
 
-    def test_nobody_listens(self) -> None:
-        """Where nobody listens, that is the answer."""
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("http://127.0.0.1:1", "unreachable-refused"),
+            ("https://gigya.invalid", "unreachable-name-not-found"),
+        ],
+    )
+    def test_nobody_answers(self, url: str, reason: str) -> None:
+        """Where nobody answers, it is told at which stage, and what to look at."""
         gigya = seeded("live", now=WORLD.clock.wall())
-        found = simulated(gigya, "http://127.0.0.1:1")
+        found = simulated(gigya, url)
         told = ask_gigya(found, Question(site="sim", provider="twitter", uid="user-twitter"))
         assert not told.is_fine
         assert told.lines[0].startswith("BAD call: ")
+        assert f"BAD way to Gigya: {ADVICE[reason]}" == told.lines[1]
+
+    async def test_someone_else_answers(self) -> None:
+        """A certificate that nobody vouches for is told apart from a silent address."""
+        gigya = seeded("live", now=WORLD.clock.wall())
+        simulator = build_simulator(gigya.world, clock=WORLD.clock.wall)
+        context = Authority().certificate().context()
+        async with serving(simulator, context=context) as address:
+            found = simulated(gigya, address.url)
+            told = await asked(found, Question(site="sim", provider="twitter", uid="u"), WORLD)
+        assert f"BAD way to Gigya: {ADVICE['unreachable-tls']}" == told.lines[1]
