@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.cli import audit, check, demo, explain, probe, schema, serve, simulate, token, version
+from service.cli.output import told
 
 COMMANDS: Final = (serve, check, schema, explain, demo, simulate, token, audit, probe, version)
 
@@ -27,8 +28,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     args = parser().parse_args(arguments)
-    status: int = args.run(args)
-    return status
+    return told(lambda: args.run(args))
 
 
 if __name__ == "__main__":

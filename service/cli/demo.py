@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,9 +74,10 @@ async def _demonstrate(directory: Path, *, once: bool) -> int:
         try:
             where = await server.started()
             demo = _Demo(f"http://127.0.0.1:{where.api.port}", token, directory)
-            print(*demo.opening(), sep="\n")
-            is_good = [await demo.show(provider) for provider in SHOWN]
-            await demo.show_refusal()
+            async with aclosing(demo):
+                print(*demo.opening(), sep="\n")
+                is_good = [await demo.show(provider) for provider in SHOWN]
+                await demo.show_refusal()
             if not once:
                 print(*demo.closing(where.management.port), sep="\n", flush=True)
                 await asyncio.shield(serving_proxy)
@@ -111,6 +112,9 @@ class _Demo:
         """Ask for what is not granted."""
         print("\nWhat is not granted is refused, and the refusal says what is missing:")
         await self._ask({"uid": "user-xing", "provider": "xing"})
+
+    async def aclose(self) -> None:
+        """Go."""
         await self._outbound.aclose()
 
     def closing(self, management_port: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import re
 import signal
 import ssl
 import sys
@@ -27,10 +28,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "simulate", help="serve the Gigya simulator until Ctrl-C"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="0 for a free one (%(default)s)")
-    parser.add_argument("--seed", default="0", help="same seed, same users and secrets")
-    parser.add_argument("--users", type=int, default=0, help="load-0, load-1, ... this many more")
+    parser.add_argument(
+        "--host", type=_ascii, default="127.0.0.1", help="address to listen on (%(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=_up_to(65_535), default=PORT, help="0 for a free one (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=_ascii, default="0", help="same seed, same users and secrets"
+    )
+    parser.add_argument(
+        "--users", type=_up_to(1_000_000), default=0, help="load-0, load-1, ... this many more"
+    )
     parser.add_argument("--data-center", default=DATA_CENTERS[0], choices=DATA_CENTERS)
     parser.add_argument(
         "--keys-dir", type=Path, help="secrets are read here, or made and written (a temporary one)"
@@ -39,7 +48,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--tls-dir", type=Path, help="serve HTTPS; ca.pem and server.pem are read here, or made"
     )
     parser.add_argument(
-        "--tls-name", action="append", default=[], help="one more name in the certificate"
+        "--tls-name",
+        action="append",
+        default=[],
+        type=_ascii,
+        help="one more name in the certificate",
     )
     parser.add_argument(
         "--strict-http",
@@ -113,6 +126,21 @@ def _context(args: argparse.Namespace) -> ssl.SSLContext | None:
     if args.tls_dir is None:
         return None
     return server_context(args.tls_dir, (*LOOPBACK, *args.tls_name))
+
+
+def _up_to(most: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", text) or int(text) > most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {most}")
+        return int(text)
+
+    return whole
+
+
+def _ascii(text: str) -> str:
+    if not re.fullmatch("[!-~]+", text):
+        raise argparse.ArgumentTypeError("must be visible characters of ASCII")
+    return text
 
 
 def _knob(text: str) -> Knob:

@@ -122,6 +122,33 @@ class TestSimulate:
         assert 2 == raised.value.code
         assert "--knob" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("--port", "99999"),
+            ("--port", "-1"),
+            ("--port", "http"),
+            ("--port", "٣"),  # a digit, but not one of ASCII
+            ("--users", "-3"),
+            ("--users", "1000001"),
+        ],
+    )
+    def test_bad_numbers(self, option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """So is a port that no machine has, and a number of users that nobody can seed."""
+        with pytest.raises(SystemExit) as raised:
+            parsed(f"{option}={value}")
+        assert 2 == raised.value.code
+        assert f"{option}: must be a whole number from 0 to " in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--host", "--seed", "--tls-name"])
+    @pytest.mark.parametrize("value", ["", "a b", "gigya.bücher.example", "a\udcff"])
+    def test_bad_texts(self, option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """So is a name that no certificate can have, or that no encoding has."""
+        with pytest.raises(SystemExit) as raised:
+            parsed(f"{option}={value}")
+        assert 2 == raised.value.code
+        assert f"{option}: must be visible characters of ASCII" in capsys.readouterr().err
+
     async def test_port_taken(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A port that is taken is said in a line, and the command ends with 1."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
