@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from opentelemetry.sdk.trace import ReadableSpan
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.simulator import Authority, Body, Connection, ExpiryForm, Seal, Wire
@@ -20,6 +21,7 @@ from service.simulator.codes import NAMES
 from tests.house import NOW, House, Visitor, body, caller, grant, static
 from tests.leaks.memory import held, shown
 from tests.leaks.sentinels import Chance, core
+from tests.observing.spans import traced
 
 JsonObject = dict[str, Any]
 
@@ -53,7 +55,7 @@ class Secrets:
         self.house = self._furnished(directory)
 
     def _furnished(self, directory: Path) -> House:
-        house = House(directory)
+        house, self.spans = traced(directory)
         gigya = house.gigya
         partner, user, audit = map(_base64, (self.partner, self.user, self.audit))
         key = replace(gigya.site.user_keys[gigya.user_key], secrets=(user,))
@@ -278,6 +280,8 @@ class Drive:
         """Open the house, play the scenes, look into every corner."""
         async with self.house.open() as self.visitor:
             recording: Any = self.visitor.application.api
+            if self.house.tracer is not None:
+                recording = recording._app  # the request's span is around everything
             self.roots += [self.visitor.application, recording._app]
             if self._layer is not None:
                 recording._app = self._layer(recording._app, self)
@@ -305,6 +309,7 @@ class Drive:
             "metrics": b"\n".join(self.seen.metrics),
             "audit": audit,
             "repr": b"\n".join(self.seen.shown),
+            "spans": "\n".join(map(_whole, self.secrets.spans.spans)).encode(),
         }
 
     async def ask(self, **members: Any) -> httpx.Response:
@@ -325,6 +330,19 @@ class Drive:
     def authorized(self) -> dict[str, str]:
         """The header of the caller that may have everything."""
         return {"authorization": f"Bearer {self.secrets.bearers['crm']}"}
+
+
+def _whole(span: ReadableSpan) -> str:
+    """Return all that a collector gets of a span, as it is and in JSON: escapes differ."""
+    told = (
+        span.name,
+        span.status.description,
+        dict(span.attributes or {}),
+        [(event.name, dict(event.attributes or {})) for event in span.events],
+        [(link.context, dict(link.attributes or {})) for link in span.links],
+        dict(span.resource.attributes),
+    )
+    return f"{told}\n{span.to_json()}"
 
 
 async def releases(drive: Drive) -> None:

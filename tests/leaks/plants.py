@@ -167,6 +167,36 @@ class LibraryLog(Planted):
         logging.getLogger("httpx").info("POST https://socialize.us1.gigya.com/?secret=%s", secret)
 
 
+class SpanAttribute(Planted):
+    """An attribute that is allowed, with a value that is not."""
+
+    def slip(self, scope: Scope) -> None:
+        del scope
+        assert self.drive.house.tracer is not None
+        with self.drive.house.tracer.span("look up") as span:
+            span.tell("credential_proxy.reason", f"no session of {self.secrets.uid}")
+
+
+class SpanName(Planted):
+    """A span called by the path as it came."""
+
+    def slip(self, scope: Scope) -> None:
+        del scope
+        assert self.drive.house.tracer is not None
+        with self.drive.house.tracer.span("look up") as span:
+            span.rename(f"GET /users/{quote(self.secrets.uid, safe='')}")
+
+
+class SpanStatus(Planted):
+    """A span that failed for a reason in other people's words."""
+
+    def slip(self, scope: Scope) -> None:
+        del scope
+        assert self.drive.house.tracer is not None
+        with self.drive.house.tracer.span("look up") as span:
+            span.fail(f"bad token {self.secrets.tokens['token']}")
+
+
 class Console(Planted):
     """A print that was forgotten."""
 
@@ -198,6 +228,9 @@ PLANTS: Final[Mapping[str, tuple[Callable[[ASGIApp, Drive], ASGIApp], str, str]]
     "hexadecimal in the record": (RecordHex, "audit", "handle"),
     "a header of the answer": (AnswerHeader, "answers", "bearer of crm"),
     "a library's log line": (LibraryLog, "libraries", "partner secret in base64"),
+    "a span's attribute": (SpanAttribute, "spans", "uid"),
+    "a span's name": (SpanName, "spans", "uid"),
+    "a span's status": (SpanStatus, "spans", "token"),
     "a print": (Console, "console", "audit key"),
     "a private key in the log": (PastedKey, "log", "line 3 of the RSA key"),
 }

@@ -27,6 +27,13 @@ NOT_IN_MEMORY: Final = frozenset({"uid", "core of uid"})
 """A UID is no secret; it is kept as the key of what is known of it, and never shown."""
 
 
+PLACES: Final = {
+    *("answers", "errors", "log", "metrics", "audit", "repr", "spans"),
+    *("libraries", "console", "memory"),
+}
+"""Where is looked."""
+
+
 class Listening:
     """Hears what libraries log and what is printed."""
 
@@ -45,6 +52,7 @@ class Listening:
         sentinels = drive.secrets.sentinels()
         kept = {name: text for name, text in sentinels.items() if name not in NOT_IN_MEMORY}
         memory = {"memory": b"\n".join(drive.seen.held)}
+        assert {*drive.places(), *heard, *memory} == PLACES
         return leaks({**drive.places(), **heard}, sentinels) + leaks(memory, kept)
 
 
@@ -56,7 +64,7 @@ def listening(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str
 
 class TestNothingLeaks:
     async def test_on_any_route_in_any_failure(self, tmp_path: Path, listening: Listening) -> None:
-        """Neither answers, errors, logs, metrics, records nor any repr hold a sentinel."""
+        """Neither answers, errors, logs, metrics, records, spans nor any repr hold a sentinel."""
         drive = Drive(Secrets(tmp_path))
 
         await drive.run(SCENES)
@@ -71,6 +79,7 @@ class TestNothingLeaks:
         drive = Drive(Secrets(tmp_path))
         sink = {"name": "unix", "type": "unix", "path": str(tmp_path / "nobody"), "deadline": 1}
         drive.house.settings["audit"]["sinks"] = [sink]
+        drive.house.tracer = None  # nor does one that is not traced
 
         await drive.run({"releases": releases})
 
@@ -205,6 +214,13 @@ class TestPlanted:
         assert any(
             leak.startswith(f"{sentinel} (") and leak.endswith(f" in {place}") for leak in found
         ), found
+
+    def test_in_each_of_ten_places(self) -> None:
+        """Every place that is searched has a plant of its own."""
+        assert PLACES == {place for _, place, _ in PLANTS.values()}
+        assert 10 == len(PLACES)
+        readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+        assert f"{len(PLANTS)} plants in {len(PLACES)} places" in readme
 
     async def test_nothing_planted_nothing_found(
         self, tmp_path: Path, listening: Listening
