@@ -29,7 +29,7 @@ from service.logs import Log
 from service.metrics import CONTENT_TYPE, Metrics
 from service.model import Caller, Field, ProviderName, SiteName
 from service.policy import Policy, describe_grant
-from service.reception import Refusal
+from service.reception import Refusal, TurnAway
 from service.resilience.cache import EVENTS as CACHE_EVENTS
 from service.resilience.cache import Bounds, Cache
 from service.resilience.flights import EVENTS as FLIGHT_EVENTS
@@ -84,7 +84,7 @@ class Application:
     metrics: Metrics
     reload: Callable[[], None]
     refused: Callable[[Refusal], None]
-    turn_away: Callable[[], bytes]
+    turn_away: TurnAway
 
     async def start(self) -> None:
         """Open the audit and begin what runs beside requests."""

@@ -11,20 +11,42 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Unacceptable(Exception):
-    """A request that no application sees: ``status`` is its answer, ``reason`` a slug for us."""
+    """A request that no application sees.
 
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
+    ``status`` is its answer's, ``reason`` a slug for us, ``detail`` a sentence for the peer.
+    """
+
+    def __init__(self, status: HTTPStatus, reason: str, detail: str) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.detail = detail
 
 
-MALFORMED: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "parse-error")
-HOST: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "host-header")
-FRAMING: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "body-framing")
-PIPELINE: Final = Unacceptable(HTTPStatus.BAD_REQUEST, "pipeline")
-TOO_LARGE: Final = Unacceptable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
-TOO_SLOW: Final = Unacceptable(HTTPStatus.REQUEST_TIMEOUT, "header-timeout")
+MALFORMED: Final = Unacceptable(
+    HTTPStatus.BAD_REQUEST, "parse-error", "This is no request of HTTP/1.1 (RFC 9112)."
+)
+HOST: Final = Unacceptable(
+    HTTPStatus.BAD_REQUEST, "host-header", "A request has one Host header, not none and not two."
+)
+FRAMING: Final = Unacceptable(
+    HTTPStatus.BAD_REQUEST, "body-framing", "What frames the body in chunks is too large."
+)
+PIPELINE: Final = Unacceptable(
+    HTTPStatus.BAD_REQUEST, "pipeline", "Too many requests wait for their turn on this connection."
+)
+TOO_LARGE: Final = Unacceptable(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    "The request line and the headers together are too large.",
+)
+TOO_SLOW: Final = Unacceptable(
+    HTTPStatus.REQUEST_TIMEOUT,
+    "header-timeout",
+    "The request line and the headers did not arrive in time.",
+)
+
+REFUSALS: Final = (MALFORMED, HOST, FRAMING, PIPELINE, TOO_LARGE, TOO_SLOW)
 
 
 def host_fault(headers: Headers, version: str) -> Unacceptable | None:

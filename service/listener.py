@@ -16,7 +16,7 @@ from uvicorn import Config
 from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
-from service.reception import Client, Hall, Observe, Terms, ignore
+from service.reception import Client, Hall, Observe, Terms, TurnAway, ignore
 from service.tls import trusts
 
 BACKLOG: Final = 2048
@@ -54,7 +54,7 @@ class Listener:
         tls: Live[ssl.SSLContext] | None = None,
         observe: Observe = ignore,
         wall: Callable[[], float] = time.time,
-        turn_away: Callable[[], bytes] | None = None,
+        turn_away: TurnAway | None = None,
     ) -> None:
         self._host = host
         self._port = port

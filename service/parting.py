@@ -19,6 +19,8 @@ LINGER: Final = 2.0
 
 UNAVAILABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
 
+NOTHING: Final = b"content-length: 0\r\n\r\n"
+
 PIPELINED: Final = 16
 """Requests of a connection that wait while one is answered; more are not taken."""
 
@@ -136,7 +138,7 @@ class Parting(HttpToolsProtocol):
         self._cutting.begin(LINGER, self._cut)
 
     def refuse(self, fault: Unacceptable, *, within_request: bool) -> None:
-        """Answer ``fault`` with its status alone, but never in the middle of another answer.
+        """Answer ``fault``, but never in the middle of another answer.
 
         ``within_request``: the fault is in the body of a request that the application has.
         """
@@ -147,9 +149,9 @@ class Parting(HttpToolsProtocol):
         elif self.pipeline:
             self.hang_up()
         elif within_request:
-            self._withdraw(fault.status)
+            self._withdraw(fault)
         elif not self.is_busy:
-            self._answer(fault.status)
+            self._answer(fault)
         else:
             self.cycle.keep_alive = False  # the request before it is answered first
 
@@ -167,12 +169,16 @@ class Parting(HttpToolsProtocol):
         """Answer without asking the application: whoever is busy must refuse at little cost."""
         cycle.keep_alive = cycle.keep_alive and not self.hall.retiring
         cycle.response_started = cycle.response_complete = True
-        lines = [b"%s: %s\r\n" % header for header in cycle.default_headers]
         closing = b"" if cycle.keep_alive else b"connection: close\r\n"
-        self.transport.write(b"".join((UNAVAILABLE, *lines, closing, answer)))
+        if cycle.scope["method"] == "HEAD":  # whose next answer the body would be taken for
+            answer = _head(answer)
+        self.transport.write(b"".join((UNAVAILABLE, *self._dates(), closing, answer)))
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _dates(self) -> list[bytes]:
+        return [b"%s: %s\r\n" % header for header in self.hall.default_headers]
 
     def _wait(self) -> None:
         self.hall.places.wait(self, self.client, self._make_room)
@@ -181,18 +187,21 @@ class Parting(HttpToolsProtocol):
         self.hall.tell("connection-refused", "made-room", self.client)
         self.transport.abort()
 
-    def _withdraw(self, status: HTTPStatus) -> None:
+    def _withdraw(self, fault: Unacceptable) -> None:
         """Take the request back from the application, which sees that its peer has gone."""
         started, self.cycle.disconnected = self.cycle.response_started, True
         self.cycle.message_event.set()
         if started:
             self.hang_up()
         else:
-            self._answer(status)
+            self._answer(fault)
 
-    def _answer(self, status: HTTPStatus) -> None:
-        line = f"HTTP/1.1 {status} {status.phrase}\r\n"
-        self.transport.write(f"{line}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    def _answer(self, fault: Unacceptable) -> None:
+        line = f"HTTP/1.1 {fault.status} {fault.status.phrase}\r\n".encode()
+        told = NOTHING if self.hall.turn_away is None else self.hall.turn_away(fault)
+        if self.parser.get_method() == b"HEAD":
+            told = _head(told)
+        self.transport.write(b"".join((line, *self._dates(), b"connection: close\r\n", told)))
         if not self.transport.can_write_eof():
             self.hang_up()
             return
@@ -205,3 +214,9 @@ class Parting(HttpToolsProtocol):
         if reason is not None:
             self.hall.tell("too-slow", reason, self.client)
         self.transport.abort()
+
+
+def _head(answer: bytes) -> bytes:
+    """Return an answer without its body, as a HEAD request gets it (RFC 9110 §9.3.2)."""
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    return head + end

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from uvicorn.server import ServerState
 
 from service.floods import peer_of
+from service.heads import Unacceptable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,13 @@ class Refusal:
 
 
 Observe = Callable[[Refusal], None]
+
+
+class TurnAway(Protocol):
+    """Says what follows the status line where the application is not asked."""
+
+    def __call__(self, fault: Unacceptable | None = None) -> bytes:
+        """Return headers and body for a request with that fault; without one there is no room."""
 
 
 def ignore(_: Refusal) -> None:
@@ -103,8 +112,7 @@ class Hall(ServerState):
     ``generation`` tells which TLS context is current: connections made under an older one are
     retired, and ``trusts`` says whether their peers would be let in now. ``wall`` gives UNIX
     seconds. While ``retiring``, every answer says ``Connection: close``. ``left`` is set whenever a
-    connection has gone. ``turn_away`` gives what follows the status line of the answer to a request
-    for which there is no room.
+    connection has gone.
     """
 
     def __init__(
@@ -116,7 +124,7 @@ class Hall(ServerState):
         generation: Callable[[], int] = _plain,
         trusts: Callable[[asyncio.BaseTransport], bool] = _anybody,
         wall: Callable[[], float] = time.time,
-        turn_away: Callable[[], bytes] | None = None,
+        turn_away: TurnAway | None = None,
     ) -> None:
         super().__init__()
         self.name = name

@@ -10,7 +10,7 @@ from typing import Any
 
 from service.listener import Address, Listener
 from service.live import Live
-from service.reception import Refusal, Terms
+from service.reception import Refusal, Terms, TurnAway
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for an event has failed."""
@@ -121,6 +121,7 @@ async def listening(
     *,
     tls: Live[ssl.SSLContext] | None = None,
     wall: Callable[[], float] = time.time,
+    turn_away: TurnAway | None = None,
     **terms: Any,
 ) -> AsyncIterator[Door]:
     """Open a listener on a free port; everything in the block must happen within ``PATIENCE``."""
@@ -134,6 +135,7 @@ async def listening(
         tls=tls,
         observe=refusals.put_nowait,
         wall=wall,
+        turn_away=turn_away,
     )
     try:
         async with asyncio.timeout(PATIENCE):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from service.api.openapi_schemas import AUDIT_ID, schemas
-from service.api.problems import MEDIA_TYPE, PROBLEMS
+from service.api.problems import BEFORE, MEDIA_TYPE, PROBLEMS
 from service.errors import (
     AuditUnavailable,
     AuthenticationUnavailable,
@@ -135,7 +135,7 @@ def _this() -> Json:
         "security": [{}],
         "responses": {
             "200": _answer("This document.", {"type": "object"}),
-            **_problem_answers((InternalError, ShuttingDown)),
+            **_problem_answers((InternalError, Overloaded, ShuttingDown)),
         },
     }
 
@@ -157,10 +157,14 @@ def _answer(description: str, schema: Json) -> Json:
 
 
 def _problem_answers(errors: Errors) -> Json:
-    """Return one answer for each status, telling its codes apart."""
+    """Return one answer for each status, telling its codes apart.
+
+    What never becomes a request is answered alike on every route.
+    """
     by_status: dict[int, list[type[ServiceError]]] = defaultdict(list)
-    for error in errors:
-        by_status[PROBLEMS[error].status.value].append(error)
+    rows = [(PROBLEMS[error].status, error) for error in errors]
+    for status, error in dict.fromkeys((*rows, *BEFORE.items())):
+        by_status[status.value].append(error)
     return {str(status): _problem_answer(by_status[status]) for status in sorted(by_status)}
 
 

@@ -219,3 +219,10 @@ PROBLEMS: Final[Mapping[type[ServiceError], Problem]] = {
         operator="Look at Gigya's latency; compare with upstream.deadline.",
     ),
 }
+
+BEFORE: Final[Mapping[HTTPStatus, type[ServiceError]]] = {
+    HTTPStatus.BAD_REQUEST: InvalidRequest,
+    HTTPStatus.REQUEST_TIMEOUT: RequestTimeout,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: RequestTooLarge,
+}
+"""What is answered to what never became a request, by the status that HTTP wants for it."""

@@ -1,11 +1,13 @@
 """An error as the caller sees it: status, headers and ``application/problem+json`` (RFC 9457)."""
 
 import math
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 
-from service.api.problem_table import PROBLEMS, Problem
+from service.api.problem_table import BEFORE, PROBLEMS, Problem
 from service.errors import (
     AccessDenied,
     InternalError,
@@ -14,7 +16,7 @@ from service.errors import (
     Unauthenticated,
 )
 
-__all__ = ["MEDIA_TYPE", "PREFIX", "PROBLEMS", "Headers", "Problem", "render"]
+__all__ = ["BEFORE", "MEDIA_TYPE", "PREFIX", "PROBLEMS", "Headers", "Problem", "render"]
 
 PREFIX: Final = "urn:gigya-credential-proxy:problem:"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -24,14 +26,19 @@ LONGEST_WAIT: Final = 86_400
 Headers = list[tuple[bytes, bytes]]
 
 
-def render(error: ServiceError, audit_id: str) -> tuple[int, Headers, bytes]:
+def render(
+    error: ServiceError, audit_id: str, status: HTTPStatus | None = None
+) -> tuple[int, Headers, bytes]:
     """Return the status, headers and body that tell a caller of ``error``.
 
-    An unlisted class is an ``InternalError``; what it says stays inside.
+    An unlisted class is an ``InternalError``; what it says stays inside. ``status`` is for what
+    HTTP has another one for than the table.
     """
     if type(error) not in PROBLEMS:
         error = InternalError("This service has a fault.")
     problem = PROBLEMS[type(error)]
+    if status is not None:
+        problem = replace(problem, status=status)
     body = orjson.dumps(_document(error, problem, audit_id))
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

@@ -1,12 +1,15 @@
-"""What is answered at the door while there is no room: it must cost next to nothing."""
+"""What is answered at the door, where there is no room or no request: it costs next to nothing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-from service.api.problems import render
+from service.api.problems import BEFORE, render
 from service.api.recording import AUDIT_ID
 from service.audit.journal import Journal
-from service.errors import Overloaded
+from service.errors import Overloaded, ServiceError
+from service.heads import REFUSALS, Unacceptable
 from service.metrics import NOBODY, Metrics
 
 IN_FLIGHT: Final = "in-flight"
@@ -16,10 +19,11 @@ _PLACE: Final = "0" * 32
 
 
 class Shedding:
-    """Counts a request that is turned away, and gives the headers and the body of its answer.
+    """Counts what is turned away, and gives the headers and the body of its answer.
 
     At twice the capacity half of all requests end here: each has an audit id, and the audit their
-    number. ``octets`` gives that many random octets.
+    number. So has what never became a request; nothing is known of whoever sent it.
+    ``octets`` gives that many random octets.
     """
 
     def __init__(
@@ -28,13 +32,34 @@ class Shedding:
         self._journal = journal
         self._metrics = metrics
         self._octets = octets
-        _, headers, body = render(Overloaded(FULL, reason=IN_FLIGHT, retry_after=1), _PLACE)
-        headers = [*headers, (AUDIT_ID, _PLACE.encode())]
-        self._answer = b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + body
+        full = _Answer.to(Overloaded(FULL, reason=IN_FLIGHT, retry_after=1))
+        self._answers: dict[Unacceptable | None, _Answer] = {None: full}
+        for fault in REFUSALS:
+            error = BEFORE[fault.status](fault.detail, reason=fault.reason)
+            self._answers[fault] = _Answer.to(error, fault.status)
 
-    def __call__(self) -> bytes:
+    def __call__(self, fault: Unacceptable | None = None) -> bytes:
         """Return what follows the status line."""
-        self._journal.turned_away(Overloaded.code, IN_FLIGHT)
-        self._metrics.count("requests", NOBODY, "failed")
-        self._metrics.count("problems", Overloaded.code)
-        return self._answer.replace(_PLACE.encode(), self._octets(16).hex().encode())
+        answer = self._answers[fault]
+        self._journal.turned_away(answer.code, answer.reason)
+        if fault is None:
+            self._metrics.count("requests", NOBODY, "failed")
+        self._metrics.count("problems", answer.code)
+        return answer.text.replace(_PLACE.encode(), self._octets(16).hex().encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer that lacks nothing but its audit id, and repeats nothing of what was sent."""
+
+    code: str
+    reason: str
+    text: bytes
+
+    @classmethod
+    def to(cls, error: ServiceError, status: HTTPStatus | None = None) -> "_Answer":
+        """Return the answer that tells of ``error``."""
+        _, headers, body = render(error, _PLACE, status)
+        headers = [*headers, (AUDIT_ID, _PLACE.encode())]
+        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        return cls(error.code, error.reason, lines + b"\r\n" + body)

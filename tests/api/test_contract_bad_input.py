@@ -9,8 +9,10 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.house import TOKEN, House, body
-from tests.listening import listening
+from service import heads
+from service.api.problems import BEFORE
+from tests.house import AUDIT_FILE, TOKEN, House, body
+from tests.listening import Held, listening
 
 SENT: Final = "s3cret-that-was-sent"
 GOOD: Final[dict[str, Any]] = {"uid": "user-twitter", "provider": "twitter"}
@@ -310,6 +312,96 @@ class TestSilence:
 
         assert [] == exchange.sent
         assert "caller-gone" == house.records()[0]["outcome"]
+
+
+HEAD: Final = b"GET /v1/grants HTTP/1.1\r\nHost: proxy\r\n"
+NO_REQUESTS: Final[Mapping[str, tuple[bytes, int, str, str]]] = {
+    "half a head": (HEAD, 408, "request-timeout", "header-timeout"),
+    "a long path": (
+        b"GET /" + SENT.encode() * 2000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        431,
+        "request-too-large",
+        "head-too-large",
+    ),
+    "a long header": (
+        HEAD + b"X: " + SENT.encode() * 2000 + b"\r\n\r\n",
+        431,
+        "request-too-large",
+        "head-too-large",
+    ),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "invalid-request", "host-header"),
+    "two hosts": (HEAD + b"Host: b\r\n\r\n", 400, "invalid-request", "host-header"),
+    "no HTTP": (SENT.encode() + b"\r\n\r\n", 400, "invalid-request", "parse-error"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00", 400, "invalid-request", "parse-error"),
+    "a bad chunk": (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        400,
+        "invalid-request",
+        "parse-error",
+    ),
+    "a chunk full of extensions": (
+        b"POST /v1/provider-tokens HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+        + b"x" * 60_000,
+        400,
+        "invalid-request",
+        "body-framing",
+    ),
+}
+
+
+class TestNoRequest:
+    def test_has_an_answer_for_every_fault(self) -> None:
+        """Each fault that a head can have is listed, and its status has its code."""
+        faults = [each for each in vars(heads).values() if isinstance(each, heads.Unacceptable)]
+        assert set(faults) == set(heads.REFUSALS)
+        assert {fault.status for fault in faults} == set(BEFORE)
+        assert {fault.reason for fault in faults} - {"pipeline"} == {
+            r for *_, r in NO_REQUESTS.values()
+        }
+
+    @pytest.mark.parametrize("name", NO_REQUESTS)
+    async def test_is_a_clear_problem(self, name: str, tmp_path: Path) -> None:
+        """What never becomes a request gets a problem like any other, which repeats nothing."""
+        octets, status, code, reason = NO_REQUESTS[name]
+        house = House(tmp_path)
+        async with (
+            house.open() as visitor,
+            listening(Held(), turn_away=visitor.application.turn_away, header_timeout=0.2) as door,
+            door.client() as client,
+        ):
+            client.writer.write(octets)
+            lines, told = await client.answer()
+            rest = await client.rest()
+            metrics = (await visitor.manage("/metrics")).text
+            contract = (await visitor.get("/openapi.json")).json()
+
+        problem = json.loads(told)
+        assert (f"http/1.1 {status} ".encode(), b"") == (lines[0][:13], rest)
+        assert (status, code) == (problem["status"], problem["code"])
+        assert SENT not in told.decode()
+        assert {
+            b"connection: close",
+            b"cache-control: no-store",
+            b"content-type: application/problem+json",
+            b"audit-id: " + problem["audit_id"].encode(),
+        } <= set(lines)
+        responses = contract["paths"]["/v1/grants"]["get"]["responses"]
+        assert code in json.dumps(responses[str(status)])
+        assert f'problems_total{{code="{code}"}} 1.0' in metrics
+        assert f'"{reason}"' in (tmp_path / AUDIT_FILE).read_text()
+
+    async def test_of_a_head_has_no_body(self, tmp_path: Path) -> None:
+        """Where HTTP forbids a body there is none."""
+        async with (
+            House(tmp_path).open() as visitor,
+            listening(turn_away=visitor.application.turn_away) as door,
+            door.client() as client,
+        ):
+            client.writer.write(b"HEAD / HTTP/1.1\r\n\r\n")
+            received = await client.rest()
+
+        assert received.startswith(b"HTTP/1.1 400 ")
+        assert received.endswith(b"\r\n\r\n")
 
 
 PIECES: Final = (

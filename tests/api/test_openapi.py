@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.members import MEMBERS
 from service.api.openapi import READING, document
-from service.api.problems import PROBLEMS, render
+from service.api.problems import BEFORE, PROBLEMS, render
 from service.catalogue import BASE, describe_catalogue, describe_site
 from service.errors import ServiceError
 from service.grants import Grant, describe_grant
@@ -87,6 +87,7 @@ class TestProblems:
         expected: dict[str, set[str]] = {}
         for kind, row in PROBLEMS.items():
             expected.setdefault(str(row.status.value), set()).add(kind.code)
+        expected["431"] = {"request-too-large"}
         told = {status: codes(a) for status, a in TOKENS["responses"].items() if status != "200"}
         assert expected == told
 
@@ -94,7 +95,14 @@ class TestProblems:
     def test_tables_have_fewer(self, operation: dict[str, Any]) -> None:
         """Asking for a table can fail in these ways only."""
         told = set().union(*(codes(a) for s, a in operation["responses"].items() if s != "200"))
-        assert {kind.code for kind in READING} == told
+        assert {"request-too-large", *(kind.code for kind in READING)} == told
+
+    def test_what_is_no_request_is_answered_on_any_route(self) -> None:
+        """Whoever sends none gets one of three answers, wherever it was to go."""
+        for methods in OPENAPI["paths"].values():
+            [operation] = methods.values()
+            for status, kind in BEFORE.items():
+                assert kind.code in codes(operation["responses"][str(status.value)])
 
     @pytest.mark.parametrize("kind", PROBLEMS, ids=lambda kind: kind.code)
     def test_what_is_answered_is_documented(self, kind: type[ServiceError]) -> None:

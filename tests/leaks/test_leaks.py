@@ -118,6 +118,7 @@ class TestNothingLeaks:
                 port=0,
                 terms=Terms(header_timeout=0.1),
                 observe=application.refused,
+                turn_away=application.turn_away,
             )
             address = await listener.open()
             for octets in malformed(drive.secrets):

@@ -24,7 +24,7 @@ async def full(held: Held) -> AsyncIterator[tuple[Door, Client]]:
         host="127.0.0.1",
         port=0,
         terms=Terms(max_in_flight=1),
-        turn_away=lambda: ANSWER,
+        turn_away=lambda _=None: ANSWER,
     )
     try:
         async with asyncio.timeout(PATIENCE):
@@ -75,6 +75,14 @@ class TestDoor:
             head, _ = await outside.answer()
             assert b"connection: close" in head
             assert b"" == await outside.rest()
+
+    async def test_has_no_body_for_a_head(self) -> None:
+        """Whoever asks with HEAD would take the body for the next answer (RFC 9110 §9.3.2)."""
+        async with full(Held()) as (door, _), door.client() as outside:
+            outside.writer.write(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" + ASK % 1)
+            head = await outside.reader.readuntil(b"\r\n\r\n")
+            assert head.endswith(b"content-length: 4\r\n\r\n")
+            assert b"full" == (await outside.answer())[1]
 
     async def test_keeps_the_order_of_a_pipeline(self) -> None:
         """Requests of one connection are answered in turn, whatever becomes of them."""
