@@ -246,6 +246,19 @@ HAPPENINGS: Final[Mapping[str, tuple[Tell, dict[str, float], list[tuple[str, str
 """What happens, the series that it moves, and the lines that it writes."""
 
 
+class TestIgnoredParameters:
+    def test_are_told_once(self) -> None:
+        """A site that ignores a parameter for good fills the counter, not the log."""
+        room = Room()
+        for name in ("encrypt", "encrypt", "signIDs", "encrypt"):
+            room.site.ignored(name)
+
+        assert [("warning", "upstream-ignored-parameter")] * 2 == room.lines()
+        sample = room.metrics.exposition().decode()
+        assert 'name="encrypt",site="shop"} 3.0' in sample
+        assert 'name="signIDs",site="shop"} 1.0' in sample
+
+
 class TestHappenings:
     @pytest.mark.parametrize("name", HAPPENINGS)
     def test_are_counted_and_logged(self, name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from service.cli.check import unreadable
-from service.errors import InvalidRequest, ServiceError
+from service.errors import ServiceError
 from service.model import CallerName, SiteName
 from service.named import Named, named
 from service.policy import DENIALS, Decision, Grant, Policy, decide, describe_grant
@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
         print("denied: no caller of that name is configured")
         print(f"callers: {', '.join(policy.callers) or 'none'}")
         return DENIED
+    if args.site not in catalogues:
+        print("denied: no site of that name is configured")
+        print(f"sites: {', '.join(catalogues)}")
+        return DENIED
     try:
         found = _named(args, policy, catalogues)
     except ServiceError as error:
@@ -79,8 +83,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _named(args: argparse.Namespace, policy: Policy, catalogues: Catalogues) -> Named:
-    if args.site not in catalogues:
-        raise InvalidRequest("no site of that name is configured.")
     return named(
         policy,
         catalogues,

@@ -165,6 +165,7 @@ class SiteObserver:
         self._metrics = metrics
         self._log = log
         self._site = site
+        self._ignored: set[str] = set()
         metrics.set("breaker_open", 0, site)
         metrics.set("credentials_rejected", 0, site)
         metrics.begin("upstream_duration_seconds", site)
@@ -202,9 +203,11 @@ class SiteObserver:
 
     @quietly
     def ignored(self, name: str) -> None:
-        """Count a parameter that Gigya ignored."""
+        """Count a parameter that Gigya ignored; say so once: a site may ignore it for good."""
         self._metrics.count("upstream_ignored_parameters", self._site, name)
-        self._log.warning("upstream-ignored-parameter", site=self._site, parameter=name)
+        if name not in self._ignored:
+            self._ignored.add(name)
+            self._log.warning("upstream-ignored-parameter", site=self._site, parameter=name)
 
     @quietly
     def opened(self, opening: Opening, slot: int | None) -> None:
