@@ -14,6 +14,7 @@ from service.provider_rows import FACEBOOK, FAMILIES, NAMED, OAUTH1, OAUTH2, ROW
 from service.tracing import ATTRIBUTES
 from tests.audit.record_table import record_fields, record_kinds
 from tests.observing.shipped import alerts as shipped_alerts
+from tests.readme_contents import contents
 from tests.resilience.failures import table as failures
 from tests.settings.reference import reference as configuration
 
@@ -157,6 +158,7 @@ def benchmark() -> str:
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "contents": contents,
     "columns": columns,
     "mapping": mapping,
     "problems": problems,

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,11 +16,13 @@ import yaml
 from service.__main__ import COMMANDS, parser
 from service.settings.load import load
 from tests.house import TOKEN, House
+from tests.readme_contents import PARTS, headings
 from tests.readme_tables import TABLES, written
 
 README: Final = Path(__file__).parents[2] / "README.md"
 TEXT: Final = README.read_text("utf-8")
 ROOT: Final = README.parent
+CHAPTER: Final = 2
 BY_HAND: Final = ".ci/by-hand.txt"
 
 
@@ -189,11 +192,36 @@ def test_every_command_is_named() -> None:
     assert parser().prog == "gigya-credential-proxy"
 
 
+def test_every_dependency_has_its_reason() -> None:
+    """Whatever the service can import is in the table, with what for, who keeps it, its licence."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
+    names = [re.split(r"[<>=;\[ ]", each)[0].lower() for each in wanted]
+    chapter = TEXT.partition("\n## Dependencies\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in chapter.lower().splitlines() if line.startswith("| ")]
+
+    told = {name for row in rows for name in re.split(r", | \(", row[0].removeprefix("| "))}
+    assert set() == set(names) - told
+    assert {4} == {len(row) for row in rows}
+
+
 def test_links_lead_somewhere() -> None:
     """Each link within the page has its heading."""
-    headings = {
-        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
-    }
+    anchors = {heading.anchor for heading in headings(TEXT)}
 
-    assert set() == set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - headings
+    assert set() == set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - anchors
+
+
+def test_headings_are_told_apart() -> None:
+    """No two headings have one anchor, of which a link would find the first only."""
+    anchors = [heading.anchor for heading in headings(TEXT)]
+
+    assert [] == [anchor for anchor in set(anchors) if anchors.count(anchor) > 1]
+
+
+def test_the_contents_are_those_of_the_page() -> None:
+    """The table of contents has every chapter once, in order, and stands before the first."""
+    chapters = [heading.text for heading in headings(TEXT) if heading.level == CHAPTER]
+
+    assert chapters == [title for titles in PARTS.values() for title in titles]
+    assert TEXT.index("<!-- table: contents -->") < TEXT.index("\n## ")
