@@ -1,7 +1,6 @@
 """The engine below ``outbound``: whom it trusts, which proxy it takes, what it never does."""
 
 import asyncio
-import base64
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
@@ -56,6 +55,7 @@ def open_transport(
     context: ssl.SSLContext | None = None,
     trust: Trust | None = None,
     proxy_url: str | None = None,
+    proxy_authorization: Callable[[], str] | None = None,
     connections: int = 128,
     keep_alive: float = 30.0,
 ) -> Transport:
@@ -64,13 +64,14 @@ def open_transport(
     It takes nothing from the environment, keeps no cookies, decodes no body, follows no redirect,
     and sends each request once. It is opened by its first request, in the loop that sends it. With
     ``trust`` instead of ``context``, each request goes over connections that were made with the
-    trust of its moment.
+    trust of its moment; so it is with ``proxy_authorization``, which only the proxy gets to see.
     """
     fixed = context if context is not None or trust is not None else tls_context()
     return AiohttpTransport(
         lambda: aiohttp.TCPConnector(limit=connections, keepalive_timeout=keep_alive),
         trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
-        proxy=_proxy(proxy_url) if proxy_url is not None else None,
+        proxy=None if proxy_url is None else yarl.URL(proxy_url),
+        proxy_authorization=proxy_authorization,
     )
 
 
@@ -86,12 +87,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         connector: Callable[[], aiohttp.TCPConnector],
         *,
         trust: Trust,
-        proxy: httpx.Proxy | None,
+        proxy: yarl.URL | None,
+        proxy_authorization: Callable[[], str] | None,
     ) -> None:
         self._open = connector
         self._connector: aiohttp.TCPConnector | None = None
         self._trust = trust
         self._proxy = proxy
+        self._proxy_authorization = proxy_authorization
         self._destinations: dict[str, aiohttp.ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -134,14 +137,20 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             yarl.URL(url),
             loop=asyncio.get_running_loop(),
             ssl=trust,
-            proxy=None if self._proxy is None else yarl.URL(str(self._proxy.url)),
-            proxy_headers=None if self._proxy is None else dict(self._proxy.headers),
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers(),
         )
         if self._proxy is None:  # behind a proxy, aiohttp writes into it
             if len(self._destinations) >= DESTINATIONS:
                 self._destinations.clear()
             self._destinations[url] = made
         return made
+
+    def _proxy_headers(self) -> dict[str, str] | None:
+        # Not aiohttp's BasicAuth, which it is about to drop.
+        if self._proxy is None or self._proxy_authorization is None:
+            return None
+        return {"proxy-authorization": self._proxy_authorization()}
 
 
 DESTINATIONS: Final = 64
@@ -210,15 +219,3 @@ class _Body(httpx.AsyncByteStream):
 @lru_cache(maxsize=64)  # nearly every request has the configured one
 def _timeout(connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, sock_connect=connect)
-
-
-def _proxy(url: str) -> httpx.Proxy:
-    """Return the proxy at ``url``, a user name and password in it as a header.
-
-    The engine would make of them a ``BasicAuth``, which aiohttp is about to drop.
-    """
-    proxy = httpx.Proxy(url)
-    if proxy.raw_auth is None:
-        return proxy
-    basic = base64.b64encode(b":".join(proxy.raw_auth)).decode("ascii")
-    return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {basic}"})

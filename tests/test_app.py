@@ -70,7 +70,12 @@ class TestBuild:
             **simulated,
             "simulator": {"url": "http://127.0.0.1:9321"},
         }
-        house.settings["upstream"] = {"concurrency": 7, "proxy_url": "http://proxy.example:3128"}
+        house.settings["upstream"] = {
+            "concurrency": 7,
+            "proxy_url": "http://proxy.example:3128",
+            "proxy_credentials_file": "/secrets/proxy",
+        }
+        house.files["/secrets/proxy"] = b"us:old"
         peers: list[Peer] = []
 
         def dial(peer: Peer) -> httpx.AsyncBaseTransport:
@@ -78,12 +83,19 @@ class TestBuild:
             return httpx.ASGITransport(house.simulator)
 
         house.dial = dial
-        async with house.open():
-            pass
+        proved: list[str] = []
+        async with house.open() as visitor:
+            for content in (b"us:new", b"broken"):
+                house.files["/secrets/proxy"] = content
+                await visitor.look()
+                [credentials] = [p.proxy_credentials for p in peers if p.proxy_credentials]
+                proved.append(credentials.value.authorization())
 
         assert [("http://proxy.example:3128", 7), (None, 7)] == [
             (peer.proxy_url, peer.connections) for peer in peers
         ]
+        assert ["Basic dXM6bmV3"] * 2 == proved  # what is broken leaves the old in place
+        assert "proxy-credentials:shop" in house.log.getvalue()
 
 
 class TestLife:

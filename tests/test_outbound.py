@@ -505,14 +505,20 @@ class TestEngine:
     async def test_goes_through_the_proxy_it_is_given(self) -> None:
         """A request to an HTTPS address asks the proxy for a tunnel and sends it nothing else."""
         refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n"
-        async with serving(refusal) as proxy:
-            proxy_url = f"http://user:pass@127.0.0.1:{proxy.port}"
-            async with dialling(proxy_url=proxy_url) as send:
-                with pytest.raises(Unreachable) as caught:
-                    await send(URL)
+        told = iter(("Basic b25l", "Basic dHdv"))
+        async with serving(refusal, refusal) as proxy:
+            proxy_url = f"http://127.0.0.1:{proxy.port}"
+            way = {"proxy_url": proxy_url, "proxy_authorization": lambda: next(told)}
+            async with dialling(**way) as send:
+                for _ in range(2):
+                    with pytest.raises(Unreachable) as caught:
+                        await send(URL)
         assert ("proxy", False) == (caught.value.reason, caught.value.sent)
-        assert proxy.seen[0].startswith(b"CONNECT socialize.us1.gigya.com:443 HTTP/1.1\r\n")
-        assert b"proxy-authorization: basic dxnlcjpwyxnz" in proxy.seen[0].lower()
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+        for asked, credentials in zip(proxy.seen, (b"b25l", b"dHdv"), strict=True):
+            assert asked.startswith(b"CONNECT socialize.us1.gigya.com:443 HTTP/1.1\r\n")
+            [line] = [x for x in asked.split(b"\r\n") if x.lower().startswith(b"proxy-auth")]
+            assert line.endswith(b": Basic " + credentials)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from service.gigya.slots import Slots
 from service.live import Live
 from service.model import ProviderName, SessionQuery, SiteName, Uid
 from service.outbound import Outbound
+from service.proxy_credentials import ProxyCredentials
 from service.rulebook import catalogues_of
 from service.settings.credentials import Bearer
 from service.settings.credentials import Credentials as Way
@@ -85,7 +86,12 @@ def _outbound(loaded: Loaded, site: Site, world: World) -> Outbound:
     ca_file = upstream.ca_file if simulator is None else simulator.ca_file
     trust = None if ca_file is None else Live(tls_context(loaded.materials[ca_file].reveal()))
     proxy_url = upstream.proxy_url if simulator is None else None
-    transport = world.dial(Peer(trust=trust, proxy_url=proxy_url, connections=1))
+    file = upstream.proxy_credentials_file
+    proved = None
+    if proxy_url is not None and file is not None:
+        proved = Live(ProxyCredentials.from_file(loaded.materials[file].reveal()))
+    peer = Peer(trust=trust, proxy_url=proxy_url, proxy_credentials=proved, connections=1)
+    transport = world.dial(peer)
     return Outbound(transport, cap=upstream.response_cap, connect=upstream.connect)
 
 

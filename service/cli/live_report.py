@@ -165,7 +165,9 @@ ADVICE: Final[Mapping[str, str]] = {
         "who answers cannot prove to be Gigya: where a proxy opens TLS its CA belongs into "
         "upstream.ca_file (a simulator's into its ca_file)"
     ),
-    "unreachable-proxy": "the proxy is away or refuses: check upstream.proxy_url",
+    "unreachable-proxy": (
+        "the proxy is away or refuses: check upstream.proxy_url, proxy_credentials_file"
+    ),
     "unreachable-connection-lost": "the connection was closed: look at proxies and firewalls",
     "unreachable-bad-url": "the address cannot be used: check upstream.proxy_url",
     "timeout": "connected, but no answer within upstream.deadline",

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from service.gigya.keys import WHITE_SPACE, HmacKey, PartnerKey, RsaKey
 from service.gigya.signature import octets_of
+from service.proxy_credentials import ProxyCredentials
 from service.strict_json import NotStrictJson, loads
 
 LARGEST: Final = 1_048_576
@@ -51,6 +52,12 @@ def audit_key(octets: bytes) -> None:
     told = f"must hold base64 of {AUDIT_KEY} octets or more"
     if len(_attempt(octets_of, _text(octets), told)) < AUDIT_KEY:
         raise ValueError(told)
+
+
+def proxy_credentials(octets: bytes) -> None:
+    """Check for user name and password."""
+    _text(octets)
+    ProxyCredentials.from_file(octets)
 
 
 def token(octets: bytes) -> None:

@@ -143,6 +143,8 @@ def _places(settings: Settings) -> Iterator[Place]:
     yield from _listener(settings)
     yield from _sites(settings)
     yield from _authentication(settings)
+    proxy: Path = ("upstream", "proxy_credentials_file")
+    yield proxy, settings.upstream.proxy_credentials_file, contents.proxy_credentials
     yield ("upstream", "ca_file"), settings.upstream.ca_file, contents.certificates
     yield ("tracing", "ca_file"), settings.tracing.ca_file, contents.certificates
     for at, file in enumerate(settings.audit.key_files):

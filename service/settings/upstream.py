@@ -38,7 +38,9 @@ class Upstream(Section):
     response_cap: Annotated[int, Field(ge=4096, le=16_777_216)] = 65_536
     """Octets beyond which a reply is refused."""
     proxy_url: Origin | None = None
-    """HTTP proxy on the way to Gigya; user names and passwords are not supported."""
+    """HTTP proxy on the way to Gigya."""
+    proxy_credentials_file: File | None = None
+    """user:password for that proxy, sent to it alone (Basic)."""
     ca_file: File | None = None
     """PEM: whose certificates are believed instead of the built-in roots."""
     breaker: Breaker = Breaker()

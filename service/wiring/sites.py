@@ -34,6 +34,7 @@ from service.live import Live
 from service.model import Uid, UidSignature
 from service.outbound import Outbound
 from service.providers import Naming
+from service.proxy_credentials import BadProxyCredentials, ProxyCredentials
 from service.resilience.admission import Admission
 from service.resilience.breaker import Breaker
 from service.resilience.breaker import Limits as BreakerLimits
@@ -88,7 +89,13 @@ def wire_site(
     observed.keys(rings.name, lambda: len(rings.live.value))
     observed.keys(slots.name, lambda: 1 if slots.live.value.previous is None else 2)
     trusts = trust(f"site:{name}", _ca_file(site, upstream), world=world, changed=changed)
-    peer = _peer(site, upstream, trusts[0].live if trusts else None)
+    proved = _proxy(name, site, upstream, world, changed)
+    peer = _peer(
+        site,
+        upstream,
+        trusts[0].live if trusts else None,
+        proved[0].live if proved else None,
+    )
     door = Outbound(world.dial(peer), cap=upstream.response_cap, connect=upstream.connect)
     outbound = traces.outbound(door, name)
     client = _client(site, outbound, slots.live, upstream, world, observed)
@@ -116,7 +123,7 @@ def wire_site(
         ),
         source=source,
         session_info=session_info,
-        watched=(rings, slots, *trusts),
+        watched=(rings, slots, *trusts, *proved),
         aclose=aclose,
     )
 
@@ -224,10 +231,37 @@ def _ca_file(site: Site, upstream: Upstream) -> str | None:
     return upstream.ca_file if site.simulator is None else site.simulator.ca_file
 
 
-def _peer(site: Site, upstream: Upstream, trusted: Live[ssl.SSLContext] | None) -> Peer:
+def _proxy(
+    name: str, site: Site, upstream: Upstream, world: World, changed: Callable[[Change], None]
+) -> list[Watched[ProxyCredentials]]:
+    """Return the one file that proves us to the proxy of a site of Gigya's, or nothing."""
+
+    def parse(contents: Sequence[bytes]) -> ProxyCredentials:
+        return ProxyCredentials.from_file(contents[0])
+
+    file = upstream.proxy_credentials_file
+    if file is None or site.simulator is not None:
+        return []
+    source = Source(
+        name=f"proxy-credentials:{name}",
+        paths=[Path(file)],
+        parse=parse,
+        told=(BadProxyCredentials,),
+        read=world.read,
+    )
+    return [Watched.open(source, changed)]
+
+
+def _peer(
+    site: Site,
+    upstream: Upstream,
+    trusted: Live[ssl.SSLContext] | None,
+    proved: Live[ProxyCredentials] | None,
+) -> Peer:
     return Peer(
         trust=trusted,
         proxy_url=upstream.proxy_url if site.simulator is None else None,
+        proxy_credentials=proved,
         connections=upstream.concurrency,
     )
 

@@ -12,6 +12,7 @@ from typing import Final
 from service.deadline import Clock
 from service.engine import Transport, open_transport
 from service.live import Live
+from service.proxy_credentials import ProxyCredentials
 from service.watch import read_file
 
 
@@ -21,17 +22,26 @@ class Peer:
 
     trust: Live[ssl.SSLContext] | None = None
     proxy_url: str | None = None
+    proxy_credentials: Live[ProxyCredentials] | None = None
     connections: int = 64
 
 
 def dial(peer: Peer) -> Transport:
-    """Return the engine for one peer; it follows the peer's trust when that is replaced."""
-    trust = peer.trust
+    """Return the engine for one peer; it follows what is replaced: whom to trust, who we are."""
+    trust, credentials = peer.trust, peer.proxy_credentials
     return open_transport(
         trust=None if trust is None else lambda: trust.value,
         proxy_url=peer.proxy_url,
+        proxy_authorization=None if credentials is None else _current(credentials),
         connections=peer.connections,
     )
+
+
+def _current(credentials: Live[ProxyCredentials]) -> Callable[[], str]:
+    def authorization() -> str:
+        return credentials.value.authorization()
+
+    return authorization
 
 
 REAL: Final = Clock(wall=time.time, monotonic=time.monotonic)

@@ -31,6 +31,7 @@ ORDER: Final = (
     "gigya.signature",
     "gigya.cipher",
     "gigya.keys",
+    "proxy_credentials",
     "gigya.sites",
     "gigya.authentication",
     "gigya.expiries",

@@ -30,6 +30,7 @@ KEY_FILES: Final = {
     "user": "/secrets/user",
     "pem": "/secrets/user.pem",
     "audit": "/secrets/audit",
+    "proxy": "/secrets/proxy",
 }
 WAYS: Final = ("bearer", "user_key", "user_key_signed", "signed", "partner_secret", "oauth2")
 
@@ -48,6 +49,7 @@ class Secrets:
             for name in ("crm", "slow", "narrow", "nobody", "expired")
         }
         self.jwt = f"{_part({'alg': 'RS256', 'kid': 'k', 'typ': 'JWT'})}.{_claims(chance)}.AAAA"
+        self.proxy = chance.text("egress")
         self.own_token = chance.text("projected", "/+.")
         self.partner, self.user, self.audit, self.access = (chance.octets() for _ in range(4))
         self.signature = chance.text("signature")
@@ -81,6 +83,7 @@ class Secrets:
             KEY_FILES["partner"]: partner.encode(),
             KEY_FILES["user"]: user.encode(),
             KEY_FILES["audit"]: audit.encode(),
+            KEY_FILES["proxy"]: f"user:{self.proxy}".encode(),
             "/secrets/ca": Authority().pem,
             "/secrets/own-token": self.own_token.encode(),
         }
@@ -127,7 +130,12 @@ class Secrets:
                 caller("expired", grant(site="bearer", user_proof="uid_signature")),
             ],
             "cache": {"enabled": True, "ttl": 60},
-            "upstream": {"attempts": 1, "breaker": {"failures": 10_000}},
+            "upstream": {
+                "attempts": 1,
+                "breaker": {"failures": 10_000},
+                "proxy_url": "http://egress.example.com:3128",
+                "proxy_credentials_file": KEY_FILES["proxy"],
+            },
             "listeners": {"api": {"body_timeout": 0.1, "max_in_flight": 4}},
         }
 
@@ -140,6 +148,7 @@ class Secrets:
             "expected signature": self.signature,
             "proof": self.proof,
             "own token": self.own_token,
+            "proxy's password": self.proxy,
             "JWT": self.jwt,
             "JWT's claims": self.jwt.split(".")[1],
             **dict(self._of_calls()),

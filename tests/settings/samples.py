@@ -64,6 +64,7 @@ def good_files() -> Mapping[str, bytes]:
         "secrets/user-old": base64.b64encode(b"user key's secret") + b"\n",
         "secrets/keys.json": key_set(),
         "secrets/token": b"eyJ.e30.x\n",
+        "secrets/proxy": "egress:pässword: ÿ\n".encode(),
         "secrets/audit-new": base64.b64encode(bytes(range(2, 34))),
         "secrets/audit-old": base64.b64encode(bytes(range(3, 51))),
     }

@@ -290,7 +290,10 @@ class TestWhere:
         found = loaded()
         outbound = _outbound(found, found.settings.sites["shop"], World(dial=dial))
         await outbound.aclose()
-        assert [("http://proxy:3128", True)] == [(p.proxy_url, p.trust is not None) for p in peers]
+        [peer] = peers
+        assert ("http://proxy:3128", True) == (peer.proxy_url, peer.trust is not None)
+        assert peer.proxy_credentials is not None
+        assert peer.proxy_credentials.value.authorization().startswith("Basic ")
 
     @pytest.mark.parametrize(
         ("url", "reason"),

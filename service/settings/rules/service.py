@@ -39,6 +39,14 @@ def budgets(judged: Judged) -> Iterator[Remark]:
             )
 
 
+def proxy(judged: Judged) -> Iterator[Remark]:
+    """Require a proxy for its credentials."""
+    upstream = judged.settings.upstream
+    if upstream.proxy_credentials_file is not None and upstream.proxy_url is None:
+        path: Path = ("upstream", "proxy_credentials_file")
+        yield fault(path, "is for upstream.proxy_url, which is missing", ("upstream", "proxy_url"))
+
+
 def keys(judged: Judged) -> Iterator[Remark]:
     """Require that each audit key stands once."""
     path: Path = ("audit", "key_files")

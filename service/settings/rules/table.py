@@ -23,6 +23,7 @@ RULES: Final[tuple[Rule, ...]] = (
     grants.idle_sites,
     service.ports,
     service.budgets,
+    service.proxy,
     service.keys,
     service.sinks,
 )
