@@ -44,23 +44,7 @@ def schema() -> dict[str, Any]:
         del config[key]
     chart["properties"] = {"config": config, **chart["properties"]}
     whole = {"$schema": DIALECT, "title": "Values of gigya-credential-proxy", **chart}
-    made: dict[str, Any] = _for_helm({**whole, "$defs": definitions})
-    return made
-
-
-def _for_helm(node: Any) -> Any:
-    """Return ``node`` with patterns that Helm's engine (RE2: at most 1000 repeats) can read."""
-    if isinstance(node, list):
-        return [_for_helm(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {key: _for_helm(value) for key, value in node.items()}
-    if isinstance(kept.get("pattern"), str) and (match := LONG.search(kept["pattern"])):
-        kept |= {"pattern": LONG.sub("+$", kept["pattern"]), "maxLength": int(match[1])}
-    return kept
-
-
-LONG: Final = re.compile(r"\{1,([0-9]{4,})\}\$$")
+    return {**whole, "$defs": definitions}
 
 
 class Row(NamedTuple):

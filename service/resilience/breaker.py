@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Final
@@ -60,7 +60,7 @@ class Call:
     """One call that was let through; ``is_stranger`` if although the breaker is open."""
 
     at: float
-    about: About
+    about: About = field(repr=False)
     is_stranger: bool
 
 
