@@ -1,12 +1,11 @@
 """One attempt at Gigya: a form posted, and a reply whose code is 0, or a trouble by its name."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from service.deadline import Deadline
 from service.gigya.authentication import Authenticated
 from service.gigya.replies import MalformedReply, Reply, parse
-from service.gigya.signature import encoded, encoded_name
+from service.gigya.signature import encoded_form
 from service.gigya.troubles import Trouble, Troubled, of_outbound, of_reply, of_status
 from service.outbound import Answer, Outbound, OutboundError
 
@@ -24,7 +23,7 @@ async def post(
             "POST",
             url,
             headers={**FORM, **authenticated.headers},
-            body=form(authenticated.params),
+            body=form(authenticated),
             deadline=deadline,
         )
     except OutboundError as error:
@@ -32,11 +31,10 @@ async def post(
     raise Troubled(trouble)
 
 
-def form(params: Mapping[str, str]) -> bytes:
-    """Return ``params`` URL-encoded, as UTF-8 and by RFC 3986, which is also what is signed."""
-    return "&".join(
-        [f"{encoded_name(name)}={encoded(value)}" for name, value in params.items()]
-    ).encode()
+def form(authenticated: Authenticated) -> bytes:
+    """Return what is posted, URL-encoded as UTF-8 and by RFC 3986, as it was signed."""
+    pairs = authenticated.signed or encoded_form(authenticated.params)
+    return "&".join([f"{name}={value}" for name, value in pairs.items()]).encode()
 
 
 def read(answer: Answer) -> Reply:

@@ -70,10 +70,14 @@ Credentials = Bearer | UserKey | UserKeySigned | Signed | PartnerSecret | OAuth2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticated:
-    """What to post: the whole form and the headers; both hold secrets."""
+    """What to post: the whole form and the headers; both hold secrets.
+
+    ``signed`` is the form percent-encoded, where it had to be for its signature.
+    """
 
     params: dict[str, str] = field(repr=False)
     headers: dict[str, str] = field(repr=False)
+    signed: dict[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,9 +179,11 @@ def _signed(credentials: Signed, call: Call) -> Authenticated:
 
 def _signature(key: HmacKey, call: Call, added: Mapping[str, str]) -> Authenticated:
     proof = {"apiKey": call.api_key, "timestamp": str(int(call.now)), "nonce": call.nonce}
-    form = {**call.params, **added, **proof}
-    sig = key.sign(signature.base_string("POST", call.url, form))
-    return Authenticated(params={**form, "sig": sig}, headers={})
+    params = {**call.params, **added, **proof}
+    form = signature.encoded_form(params)
+    sig = key.sign(signature.base_string_of("POST", call.url, form))
+    signed = {**form, "sig": signature.encoded(sig)}
+    return Authenticated(params={**params, "sig": sig}, headers={}, signed=signed)
 
 
 def _oauth2(_: OAuth2, call: Call) -> Authenticated:

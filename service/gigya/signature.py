@@ -60,17 +60,22 @@ def is_signature(text: str, key: bytes, signature: str) -> bool:
 
 
 def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
-    """Return what is signed of a request: every parameter that is sent, except ``sig``.
+    """Return what is signed of a request: every parameter that is sent, except ``sig``."""
+    return base_string_of(method, url, encoded_form(params))
+
+
+def encoded_form(params: Mapping[str, str]) -> dict[str, str]:
+    """Return ``params`` percent-encoded, as they are sent and as they are signed.
 
     Names are sorted by code point, which is also the order of their UTF-8 octets.
     """
-    query = "%26".join(
-        # Values once for themselves and once with the query: only the percent signs change.
-        [
-            f"{encoded_name(name)}%3D{encoded(params[name]).replace('%', '%25')}"
-            for name in sorted(params)
-        ]
-    )
+    return {encoded_name(name): encoded(params[name]) for name in sorted(params)}
+
+
+def base_string_of(method: str, url: str, form: Mapping[str, str]) -> str:
+    """Return what is signed of a request whose ``form`` is encoded and sorted already."""
+    # Values once for themselves and once with the query: only the percent signs change.
+    query = "%26".join([f"{name}%3D{value.replace('%', '%25')}" for name, value in form.items()])
     return f"{method.upper()}&{_encoded_target(url)}&{query}"
 
 

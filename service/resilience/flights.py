@@ -62,7 +62,7 @@ class Flights(Generic[K, V]):
             self._observe(JOINED)
         flight.waiting += 1
         try:
-            await asyncio.wait({flight.task}, timeout=deadline.remaining())
+            await _ended(flight.task, deadline.remaining())
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and flight.task.cancel():
@@ -89,6 +89,24 @@ class Flights(Generic[K, V]):
             del self._under_way[key]
         if flight.task.done() and not flight.task.cancelled():
             flight.task.exception()  # nobody may be left to look at it
+
+
+async def _ended(task: asyncio.Task[V], seconds: float) -> None:
+    """Wait until ``task`` has ended, but no longer; ``asyncio.wait`` does, at twice the cost."""
+    loop = asyncio.get_running_loop()
+    is_time: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not is_time.done():
+            is_time.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await is_time
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
 
 
 def _outcome(task: asyncio.Task[V]) -> V:
