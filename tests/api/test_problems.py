@@ -14,6 +14,7 @@ from service.errors import (
     Missing,
     NoSession,
     RateLimited,
+    RequestTooLarge,
     ServiceError,
     Unauthenticated,
     leaves,
@@ -123,6 +124,12 @@ class TestRender:
         """A denial says what stands between the caller and the release."""
         _, _, problem = rendered(AccessDenied("No.", missing=missing))
         assert missing.value == problem["missing"]
+
+    def test_tells_the_status_that_http_has_for_it(self) -> None:
+        """Where HTTP has a status of its own for a fault, line and document both say that one."""
+        code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        status, _, body = render(RequestTooLarge("Shorten it."), AUDIT_ID, code)
+        assert (431, 431) == (status, json.loads(body)["status"])
 
     def test_keeps_the_reason_inside(self) -> None:
         """The true cause is for the record alone."""

@@ -1,9 +1,9 @@
 """What the report tells besides the goals and the forms: shapes of load, rates, and the rest."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from tests.benchmark.figures import Data, Row, added, figure, opened, told
+from tests.benchmark.figures import Data, Row, added, figure, grown, opened, told
 from tests.benchmark.goals import after_burst
 from tests.benchmark.table import ALL
 
@@ -72,12 +72,13 @@ def others(data: Data) -> Iterator[str]:
             f"measure is broken) | {control.told}, {control.spread} |"
         )
     for requests in sorted(
-        {row["requests"] for row in data.get("memory", ()) if "requests" in row}
+        {row["requests"] for row in data.get("memory", ()) if row.keys() == RESIDENT}
     ):
         found = figure(data, "memory", "megabytes", requests=requests)
         if found is not None:
             rounds = "one run" if found.rounds == 1 else f"{found.rounds} runs, {found.spread}"
-            yield f"| memory after {requests:,} users | {found.median:.1f} MB ({rounds}) |"
+            yield f"| memory after {requests:,} requests | {found.median:.1f} MB ({rounds}) |"
+    yield from _strangers(data)
     yield from _processes(data)
     handshake = figure(data, "forms", "handshake_us", form="product-mtls")
     if handshake is not None:
@@ -89,6 +90,22 @@ def others(data: Data) -> Iterator[str]:
     for row in data.get("goodput", ()):
         yield from _goodput(row)
     yield from _audit(data.get("audit", ()))
+
+
+RESIDENT: Final = frozenset({"round", "requests", "megabytes"})
+"""What a row has that tells of the same users all the time."""
+
+
+def _strangers(data: Data) -> Iterator[str]:
+    """Tell what a user costs whom a caller's limit of different users has to remember."""
+    rows = [row for row in data.get("memory", ()) if "strangers" in row]
+    if not rows:
+        return
+    many, total = rows[0]["strangers"], rows[0]["requests"]
+    found = grown(data, total - many, total)
+    if found is not None:
+        octets = found.median * 2**20 / many
+        yield f"| memory for each further user in an hour | {octets:,.0f} octets |"
 
 
 def _processes(data: Data) -> Iterator[str]:

@@ -73,13 +73,13 @@ GOALS: Final = (
     Goal(name="added p50 at 1,000/s, ms", value=partial(added, what="p50_ms"), must=1.5, aim=0.6),
     Goal(name="added p99 at 1,000/s, ms", value=partial(added, what="p99_ms"), must=10, aim=4),
     Goal(
-        name="memory after 20,000 users, MB",
+        name="memory after 20,000 requests, MB",
         value=partial(figure, probe="memory", what="megabytes", requests=20_000),
         must=90,
         aim=65,
     ),
     Goal(
-        name="growth to 100,000 users, MB",
+        name="growth to 100,000 requests, MB",
         value=partial(grown, first=20_000, last=100_000),
         must=3,
         aim=1,

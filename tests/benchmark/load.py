@@ -118,6 +118,11 @@ def numbered(requests: list[bytes], number: int) -> bytes:
     return requests[number % len(requests)].replace(USER, f"user-{number:06}".encode())
 
 
+def users(first: int, many: int) -> Iterator[int]:
+    """Yield numbers from ``first`` on, again from there after ``many``."""
+    return (first + number % many for number in count())
+
+
 def percentile(latencies: list[float], share: float) -> float | None:
     """Return that percentile in milliseconds; ``None`` where nothing was answered."""
     ordered = sorted(latencies)
@@ -129,7 +134,7 @@ async def run(given: argparse.Namespace, meter: Meter) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     requests = [text.encode() for text in json.loads(given.requests.read_bytes())]
     tls, tally, peers = context(given.ca_file, given.certificate), Tally(given.most), []
-    new = None if given.first_user is None else count(given.first_user)
+    new = None if given.first_user is None else users(given.first_user, given.users)
     before = meter.read()
     for number in range(given.connections):
         own = repeat(numbered(requests, number))
@@ -177,6 +182,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--most", type=int, default=10**9)
     parser.add_argument("--first-user", type=int, help="a new user in each request, from this on")
+    parser.add_argument("--users", type=int, default=10**6, help="how many, then these again")
     parser.add_argument("--ca-file")
     parser.add_argument("--certificate")
     given = parser.parse_args()

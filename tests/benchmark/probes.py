@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -32,25 +33,34 @@ AUDITED: Final = 1_280
 
 
 def growth(material: Material, size: Size) -> Rows:
-    """Return resident memory after so many requests, each for a user of its own."""
+    """Return resident memory after so many requests for ``USERS``, and after as many strangers."""
     rows: Rows = []
     for number in range(1, size.rounds + 1):
         try:
             for row in _grown(material, size):
                 rows.append({"round": number, **row})
-                say(f"round {number}: after {row['requests']} users {row['megabytes']:.1f} MB")
+                say(f"round {number}: after {row['requests']} requests {row['megabytes']:.1f} MB")
         except Failed as why:  # the rows before it stand
             say(f"FAILED: {why}")
             rows.append({"round": number, "form": "product", "failure": str(why)})
     return rows
 
 
+USERS: Final = 1_000
+"""Users that are asked for in turn: what grows with requests then is no memory of users."""
+
+
 def _grown(material: Material, size: Size) -> Iterator[dict[str, float]]:
     with upstream(material) as gigya, started(ALL["product"], material, gigya) as server:
+        ask = partial(loaded, server, material, seconds=3600)
         for done, target in pairwise((0, 0, *size.memory)):
             if target > done:
-                loaded(server, material, seconds=3600, most=target - done, first_user=done)
+                ask(most=target - done, first_user=0, users=USERS)
             yield {"requests": target, "megabytes": memory(server.pid)}
+        strangers = size.memory[0]
+        ask(most=strangers, first_user=USERS)
+        total = target + strangers
+        yield {"requests": total, "strangers": strangers, "megabytes": memory(server.pid)}
 
 
 def start(material: Material, size: Size) -> Rows:

@@ -69,18 +69,20 @@ def loaded(
     seconds: float = 3.0,
     most: int = 10**9,
     first_user: int | None = None,
+    users: int = 10**6,
     core: Core = OTHERS,
 ) -> dict[str, Any]:
     """Load a server, and return what it answered and its CPU microseconds for each.
 
-    With ``first_user`` each request asks for a user of its own, from that number on. Raises
-    ``Failed`` where there is any answer but 200, or none: failing is cheap.
+    With ``first_user`` each request asks for another user, from that number on, and for so many
+    ``users`` in turn. Raises ``Failed`` where there is any answer but 200, or none: failing is
+    cheap.
     """
     form, options = server.form, []
     if form.certificate is not None:
         options = ["--ca-file", material["ca.pem"], "--certificate", material[form.certificate]]
     if first_user is not None:
-        options += ["--first-user", str(first_user)]
+        options += ["--first-user", str(first_user), "--users", str(users)]
     row = asked(
         "tests.benchmark.load",
         *(server.port, material[form.requests], "--server", server.pid),

@@ -62,7 +62,7 @@ def options(directory: Path, port: int, **more: Any) -> argparse.Namespace:
     file = directory / "requests.json"
     file.write_text(json.dumps([REQUEST.decode()]))
     usual = {"connections": 2, "seconds": 1.0, "most": 100, "rate": 100.0, "grace": 0.2}
-    none = {"ca_file": None, "certificate": None, "first_user": None}
+    none = {"ca_file": None, "certificate": None, "first_user": None, "users": 10**6}
     return argparse.Namespace(port=port, requests=file, **{**usual, **none, **more})
 
 
