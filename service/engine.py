@@ -104,10 +104,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         connection = await self._connect(destination, request.extensions["timeout"]["connect"])
         try:
             message, payload = await _answer(connection, sent)
+            stream = _whole(connection, payload) if payload.is_eof() else _Body(connection, payload)
         except BaseException:
             connection.close()
             raise
-        stream = _whole(connection, payload) if payload.is_eof() else _Body(connection, payload)
         return httpx.Response(message.code, headers=list(message.raw_headers), stream=stream)
 
     async def aclose(self) -> None:
@@ -122,9 +122,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if connector is None:
             connector = self._connector = self._open()
         try:
-            return await connector.connect(destination, traces=[], timeout=_timeout(seconds))
+            for _ in range(SPOILED):
+                found = await connector.connect(destination, traces=[], timeout=_timeout(seconds))
+                if found.protocol is None or not found.protocol.should_close:
+                    return found
+                found.close()
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+        raise httpx.RemoteProtocolError("the peer speaks before it is asked")
 
     def _destination(self, url: str) -> aiohttp.ClientRequest:
         """Return where ``url`` leads: what aiohttp finds a connection by, never what is sent."""
@@ -152,6 +157,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             return None
         return {"proxy-authorization": self._proxy_authorization()}
 
+
+SPOILED: Final = 4
+"""Connections that one request gives up because something came over them that nobody had asked for.
+
+What came would be taken for the answer to the next request, which may be about another user.
+"""
 
 DESTINATIONS: Final = 64
 """Addresses of one peer that are remembered; it has a handful."""

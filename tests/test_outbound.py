@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import NoAuthority, open_transport, tls_context
+from service.engine import SPOILED, NoAuthority, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
@@ -280,14 +280,17 @@ class TestTroubles:
 
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+STALE = b'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{"a":1}'
 
 
 class Server:
     """A raw server: each connection answers each request with the next script, then closes."""
 
-    def __init__(self, *scripts: bytes, stays: bool = True) -> None:
+    def __init__(self, *scripts: bytes, stays: bool = True, greets: bytes = b"") -> None:
         self.scripts = list(scripts)
         self.stays = stays
+        self.greets = greets
+        self.writers: list[asyncio.StreamWriter] = []
         self.seen: list[bytes] = []
         self.connections = 0
         self.arrived = asyncio.Event()
@@ -302,6 +305,8 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self.connections += 1
+        self.writers.append(writer)
+        writer.write(self.greets)
         while await self._serve_one(reader, writer):
             pass
         writer.close()
@@ -404,6 +409,32 @@ class TestEngine:
             assert (200, b"{}") == ((answer := await send(server.url)).status, answer.body)
             assert 200 == (await send(server.url)).status
         assert 1 == server.connections
+
+    async def test_takes_no_second_answer(self) -> None:
+        """Of two answers to one request the second is nobody's: not the next request's either."""
+        async with serving(OK + STALE, OK) as server, dialling() as send:
+            bodies = [(await send(server.url)).body for _ in range(2)]
+        assert ([b"{}"] * 2, 2) == (bodies, server.connections)
+
+    async def test_takes_no_answer_that_came_before_it_asked(self) -> None:
+        """What comes over an idle connection ends that connection, not in somebody's hands."""
+        async with serving(OK, OK) as server, dialling() as send:
+            await send(server.url)
+            server.writers[0].write(STALE)
+            await server.writers[0].drain()
+            await asyncio.sleep(0.05)  # an octet on its way tells nobody that it has come
+            answer = await send(server.url)
+        assert (b"{}", 2) == (answer.body, server.connections)
+
+    async def test_gives_up_who_speaks_first(self) -> None:
+        """A peer that greets each connection is no peer of HTTP's; it is not dialled for ever."""
+        server = Server(OK, greets=b"220 smtp.example ESMTP\r\n")
+        opened = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        server.port = opened.sockets[0].getsockname()[1]
+        async with opened, dialling() as send:
+            with pytest.raises(BrokenReply):
+                await send(server.url)
+        assert 1 <= server.connections <= SPOILED
 
     async def test_sends_no_broken_head(self) -> None:
         """A header that holds a line break ends the request before anything is sent."""
