@@ -27,7 +27,7 @@ LONG: Final = Size(
     rounds=LEAST_ROUNDS,
     seconds=3.0,
     # At 200/s a queue that grows by a few requests a second must have the time to show.
-    rates=MappingProxyType({200: 20.0, 1000: 12.0}),
+    rates=MappingProxyType({200: 12.0, 1000: 8.0}),
     memory=(20_000, 100_000),
     megabytes=250,
 )

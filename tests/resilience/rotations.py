@@ -5,6 +5,7 @@ Requests for sick ones, with their pauses, may be under way over several steps, 
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -108,7 +109,9 @@ async def authority_of_callers(place: Place, settled: Settled) -> None:
     wait ``max_connection_age``. Here a change of the files ends each with the first answer to a
     request that began after it, so that the longest request is waited for.
     """
-    older, newer = place.mount.files["clients.crt"], CallersAuthority("next")
+    # Names of their own, as real ones have: of namesakes OpenSSL takes whichever comes first.
+    name = f"authority {os.urandom(4).hex()}"
+    older, newer = place.mount.files["clients.crt"], CallersAuthority(name)
     await place.reload("tls", **{"clients.crt": older + newer.pem})
     await settled()
     place.show(newer.issue(SUBJECT, end=LATER))
