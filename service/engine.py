@@ -193,7 +193,7 @@ async def _answer(
             message, payload = await protocol.read()
         except HttpProcessingError as error:
             raise httpx.RemoteProtocolError("the answer is not HTTP") from error
-        if not 100 <= message.code < 200 or message.code == HTTPStatus.SWITCHING_PROTOCOLS:  # noqa: PLR2004
+        if message.code // 100 != 1 or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
             return message, payload
 
 

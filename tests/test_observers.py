@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -18,6 +18,7 @@ from service.gigya.session_info import Opening
 from service.gigya.troubles import Result
 from service.logs import Log
 from service.metrics import Metrics
+from service.model import ProviderName
 from service.reception import Refusal
 from service.resilience.breaker import State
 from service.resilience.retries import Retry
@@ -380,10 +381,21 @@ class TestRequests:
         assert 1 == samples(room.metrics)["requests_total", ("none", "failed")]
 
     def test_an_observer_that_fails_fails_alone(self) -> None:
-        """Without a log to write to the request goes on."""
-        room = Room()
-        room.stream.close()
-        bug: Any = RuntimeError()
+        """What breaks while a request is observed is nobody's business but the observer's."""
+        room, asked = Room(), list[str]()
 
-        room.requests.finished(Entry(audit_id="0"))
-        room.requests.unexpected(Entry(audit_id="0"), bug)
+        def broken() -> tuple[str, ...]:
+            asked.append("providers")
+            raise RuntimeError
+
+        requests = RequestObserver(
+            room.metrics,
+            Log(room.stream, form="json"),
+            monotonic=lambda: 0.0,
+            providers=broken,
+            deadline=10.0,
+        )
+
+        requests.finished(Entry(audit_id="0", provider=ProviderName("twitter")))
+
+        assert ["providers"] == asked
