@@ -1,8 +1,8 @@
 """``python -m tests.benchmark``: the forms side by side, then what else is measured.
 
-Takes about half an hour of a machine that does nothing else; ``--short`` takes about two. Raw rounds
-go to ``tests/benchmark/data``, those of a part of the whole into a file of their own; table and
-plot are drawn from them. Ratios need ``product`` among the forms. Exits 1 where a must is missed.
+Takes about half an hour of a machine that does nothing else; ``--short`` takes two minutes. Raw
+rounds go to ``tests/benchmark/data``, those of a part of the whole into a file of their own; table
+and plot are drawn from them. Ratios need ``product`` among the forms. Exits 1 where a must is missed.
 """
 
 import argparse
