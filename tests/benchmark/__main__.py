@@ -2,7 +2,8 @@
 
 Takes about half an hour of a machine that does nothing else; ``--short`` takes two minutes. Raw
 rounds go to ``tests/benchmark/data``, those of a part of the whole into a file of their own; table
-and plot are drawn from them. Ratios need ``product`` among the forms. Exits 1 where a must is missed.
+and plot are drawn from them. Ratios need ``product`` among the forms. Exits 1 where a must is
+missed.
 """
 
 import argparse
