@@ -51,7 +51,7 @@ GOALS: Final = (
         value=partial(forms, a="textbook", b="product"),
         must=20,
         aim=40,
-        gate=9,
+        gate=4,
         at_least=True,
     ),
     Goal(

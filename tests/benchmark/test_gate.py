@@ -1,7 +1,9 @@
 """The coarse gate: a change that makes each request much dearer does not pass.
 
 Ratios of CPU in one interleaved run, for times mean nothing on a machine that others use; the
-bounds (``goals.GOALS``) are wide, because a busy machine slows large programs more than small ones.
+bounds (``goals.GOALS``) are wide: a busy machine slows large programs more than small ones, and the
+textbook form has two speeds, 7 ms with all of its 64 connections and 3 ms once load that never
+pauses has left it a dozen.
 """
 
 import json
