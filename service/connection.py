@@ -24,7 +24,7 @@ from service.heads import (
     size,
     without_offer,
 )
-from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED
+from service.model import BODY_IS_HERE, PEER_CERTIFICATE, PEER_DISTRUSTED
 from service.parting import PIPELINED, Limit, Parting
 from service.reception import Hall
 from service.tls import PeerCertificate
@@ -154,6 +154,7 @@ class Connection(Parting):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
+        self._tell({BODY_IS_HERE: True})
         self._reading = Reading.NOTHING
         self._limit.stop()
 

@@ -18,6 +18,9 @@ PEER_CERTIFICATE: Final = "service.peer_certificate"
 PEER_DISTRUSTED: Final = "service.peer_distrusted"
 """Key under which it puts ``True`` if no authority is left that would verify it now."""
 
+BODY_IS_HERE: Final = "service.body_is_here"
+"""Key of the ASGI scope under which a listener says that nothing of the body is awaited."""
+
 ON_GONE: Final = "service.on_gone"
 """Key of the ASGI scope's ``state`` under which an application puts what the listener is to call
 when the peer has gone: a message that nobody waits for would come to nobody."""

@@ -55,6 +55,43 @@ class Limit:
             self._due = None
 
 
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Together:
+    """What one answer is written to: its head leaves with its body, in one write to the socket.
+
+    uvicorn writes them apart: one more call into the kernel, and one more packet, for each answer.
+    """
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = b""
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, but keep the head until there is more."""
+        if self._head is None or data == CONTINUE:
+            self._transport.write(data)
+        elif self._head:
+            head, self._head = self._head, None
+            self._transport.write(head + data)
+        else:
+            self._head = data
+
+    def close(self) -> None:
+        """Close, with what was kept written, as for an answer that broke off."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = None
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is about to end."""
+        return self._transport.is_closing()
+
+
 class Flow(FlowControl):
     """uvicorn's, which reads nothing more while ``is_ahead`` says that the peer is far enough."""
 
@@ -157,6 +194,8 @@ class Parting(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        if cycle.scope["method"] != "HEAD":  # whose answers end with their heads
+            cycle.transport = Together(self.transport)  # type: ignore[assignment]  # all it calls
         self.hall.places.leave(self, self.client)
         turn_away = self.hall.turn_away
         # One by one: what waits behind others of its connection would be told from within itself.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from uvicorn import Config
 
 from service.connection import Connection
+from service.model import BODY_IS_HERE
 from service.reception import Hall, Refusal, Terms
 from tests.listening import GET, Held, answer, echo
 from tests.virtual_time import VIRTUAL, VirtualLoop
@@ -22,13 +23,17 @@ class Wire(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__({"peername": ("192.0.2.1", 1234)})
         self.loop = loop
-        self.written = b""
+        self.writes: list[bytes] = []
         self.closed_at: float | None = None
         self.cut_at: float | None = None
         self.is_read = True
 
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.writes)
+
     def write(self, data: Any) -> None:
-        self.written += data
+        self.writes.append(bytes(data))
 
     def close(self) -> None:
         self.closed_at = self.loop.time()
@@ -174,6 +179,97 @@ class TestLimits:
         line.wire.closed_at = None
         await asyncio.sleep(1000)
         assert (None, None, []) == (line.wire.closed_at, line.wire.cut_at, line.reasons)
+
+
+EXPECTS = HALF.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+
+
+class TestAnswers:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        return VIRTUAL
+
+    async def test_an_answer_is_one_write(self) -> None:
+        """Head and body leave together, of each request of a connection."""
+        line = Line()
+        for path in (b"/one", b"/two"):
+            line.say(GET.replace(b"/", path, 1))
+            await asyncio.sleep(1)
+        assert [True, True] == [write.startswith(b"HTTP/1.1 200") for write in line.wire.writes]
+        assert [b"GET /one ", b"GET /two "] == [
+            write.partition(b"\r\n\r\n")[2] for write in line.wire.writes
+        ]
+
+    async def test_a_head_alone_is_not_held_back(self) -> None:
+        """The answer to HEAD has no body to wait for."""
+        line = Line()
+        line.say(GET.replace(b"GET", b"HEAD", 1))
+        await asyncio.sleep(1)
+        assert [b"HTTP/1.1 200 OK"] == [write.partition(b"\r")[0] for write in line.wire.writes]
+
+    async def test_a_body_in_parts_leaves_in_parts(self) -> None:
+        """Only the head waits, and only for the first part."""
+
+        async def parts(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for number in (b"1", b"2", b"3"):
+                await asyncio.sleep(1)
+                await send(
+                    {"type": "http.response.body", "body": number, "more_body": number < b"3"}
+                )
+
+        line = Line(parts)
+        line.say(GET)
+        await asyncio.sleep(10)
+        first, *others = line.wire.writes
+        assert b"1\r\n1\r\n" == first.partition(b"\r\n\r\n")[2]
+        assert [b"1\r\n2\r\n", b"1\r\n3\r\n0\r\n\r\n"] == others
+
+    async def test_an_answer_that_breaks_off_shows_that_it_began(self) -> None:
+        """Its head is out before the connection is closed: who has it must not ask again."""
+
+        async def breaks(scope: Any, receive: Any, send: Any) -> None:
+            del scope, receive
+            headers = [(b"content-length", b"5")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            raise OSError
+
+        line = Line(breaks)
+        line.say(GET)
+        await asyncio.sleep(1)
+        assert [b"HTTP/1.1 200 OK"] == [write.partition(b"\r")[0] for write in line.wire.writes]
+        assert line.wire.closed_at is not None
+
+    async def test_a_caller_that_expects_to_be_asked_is_asked_at_once(self) -> None:
+        """The interim answer (RFC 9110 §15.2.1) does not wait for the final one."""
+        line = Line()
+        line.say(EXPECTS[:-4])
+        await asyncio.sleep(1)
+        interim = list(line.wire.writes)
+        line.say(b"halfhalf")
+        await asyncio.sleep(1)
+        assert [b"HTTP/1.1 100 Continue\r\n\r\n"] == interim
+        assert [True] == [write.startswith(b"HTTP/1.1 200") for write in line.wire.writes[1:]]
+
+
+class TestWholeBodies:
+    @pytest.mark.parametrize(
+        ("said", "expected"), [(HALF, [False]), (HALF + b"half", [True]), (GET, [True])]
+    )
+    async def test_the_application_is_told_of_them(self, said: bytes, expected: list[bool]) -> None:
+        """What is all here when the application begins needs no timer."""
+        seen = []
+
+        async def looks(scope: Any, receive: Any, send: Any) -> None:
+            del receive
+            seen.append(scope.get(BODY_IS_HERE, False))
+            await answer(send, b"")
+
+        Line(looks).say(said)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert expected == seen
 
 
 class TestPipeline:

@@ -10,6 +10,7 @@ from starlette.types import Message, Scope
 from service.api.bodies import CallerGone, read_body
 from service.api.requests import LARGEST_BODY
 from service.errors import RequestTimeout, RequestTooLarge
+from service.model import BODY_IS_HERE
 from tests.house import body
 from tests.virtual_time import VIRTUAL
 
@@ -89,6 +90,18 @@ class TestReadBody:
 
         assert 2.5 == loop.time() - began
         assert refused.value.__cause__ is None
+
+    async def test_sets_no_timer_for_what_is_here(self) -> None:
+        """A listener that has all of it says so; then no time is allowed, and none is needed."""
+
+        async def says() -> Message:
+            await asyncio.sleep(0)
+            return body(b"all")
+
+        here = {**scope(), BODY_IS_HERE: True}
+        assert b"all" == await read_body(here, says, seconds=0)
+        with pytest.raises(RequestTimeout):
+            await read_body(scope(), says, seconds=0)
 
     async def test_tells_when_the_caller_has_gone(self) -> None:
         """A connection that closes before the body is complete leaves nobody to answer."""
