@@ -1,17 +1,16 @@
 """An issuer's current keys: refreshed before they are old, kept while the issuer is away."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
+from service.callers.asking import Asking
 from service.callers.fetching import FetchFailed
-from service.callers.flights import Flights, landed
 from service.callers.key_sources import Source
 from service.callers.keys import Keys, UnusableKeys, VerificationKey, parse_keys
 from service.callers.observed import Event, Observe, unobserved
-from service.callers.refusals import Refusal, Unavailable, unavailable
+from service.callers.refusals import Refusal, Unavailable
 from service.callers.waiting import Room
 from service.deadline import Clock, Deadline
 from service.errors import AuthenticationUnavailable, Unauthenticated
@@ -65,11 +64,9 @@ class FollowedKeys:
         clock: Clock,
         room: Room | None = None,
     ) -> None:
-        self._live, self._look, self._is_faulty = live, look, is_faulty
-        self._clock = clock
+        self._live, self._is_faulty = live, is_faulty
         self._room = room or Room()
-        self._flights: Flights[None, None] = Flights()
-        self._not_before = -math.inf
+        self._asking = Asking(look, clock=clock, cool_down=DEFAULT_TERMS.cool_down)
 
     @property
     def generation(self) -> int:
@@ -82,39 +79,15 @@ class FollowedKeys:
         Raises ``Unauthenticated`` if the file has none, ``AuthenticationUnavailable`` if that
         cannot be known: the file is faulty, or takes longer to read than ``deadline``.
         """
-        if kid not in self._live.value and self._may_look:
+        if kid not in self._live.value and self._asking.may_ask:
             with self._room.take(peer, Unavailable.KEYS_OVERLOADED):
-                await self._await_look(deadline)
+                # a look lasts as long as the volume hangs, if that is less than its patience
+                await self._asking.ask(deadline)
         if (key := self._live.value.get(kid)) is not None:
             return key
         if self._is_faulty():
-            raise self._unavailable()
+            raise self._asking.unavailable()
         raise Unauthenticated(Refusal.KEY_UNKNOWN)
-
-    @property
-    def _may_look(self) -> bool:
-        is_looking = self._flights.under_way(None) is not None
-        return is_looking or self._clock.monotonic() >= self._not_before
-
-    async def _await_look(self, deadline: Deadline) -> None:
-        if self._flights.under_way(None) is None:
-            self._not_before = self._clock.monotonic() + DEFAULT_TERMS.cool_down
-        try:
-            # a look lasts as long as the volume hangs, if that is less than its patience
-            await landed(self._flights.start(None, self._begin), deadline)
-        except TimeoutError:
-            is_late = True
-        else:
-            is_late = False
-        if is_late:
-            raise self._unavailable()
-
-    async def _begin(self) -> None:
-        await self._look()
-
-    def _unavailable(self) -> AuthenticationUnavailable:
-        wait = max(self._not_before - self._clock.monotonic(), 1.0)
-        return unavailable(Unavailable.KEYS_UNAVAILABLE, wait)
 
 
 class KeySet:
@@ -134,10 +107,9 @@ class KeySet:
         self._room = room or Room()
         self._terms, self._observe = terms, observe
         self._live: Live[Keys] = Live(NO_KEYS)
-        self._flights: Flights[None, None] = Flights()
+        self._asking = Asking(self._fetch, clock=clock, cool_down=terms.cool_down)
         self._fetched_at: float | None = None
         self._failures = 0
-        self._not_before = clock.monotonic()
 
     @property
     def generation(self) -> int | None:
@@ -156,21 +128,23 @@ class KeySet:
         cannot be known because the issuer is away.
         """
         if self._is_good and self._is_due:
-            self._begin()
-        if (not self._is_good or kid not in self._live.value) and self._may_ask:
+            self._asking.begin()
+        if (not self._is_good or kid not in self._live.value) and self._asking.may_ask:
             with self._room.take(peer, Unavailable.KEYS_OVERLOADED):
-                await self._ask(deadline)
+                await self._asking.ask(deadline)
         if not self._is_good:
-            raise self._unavailable()
+            raise self._asking.unavailable()
         if (key := self._live.value.get(kid)) is not None:
             return key
-        raise self._unavailable() if self._failures else Unauthenticated(Refusal.KEY_UNKNOWN)
+        if self._failures:
+            raise self._asking.unavailable()
+        raise Unauthenticated(Refusal.KEY_UNKNOWN)
 
     async def warm(self, deadline: Deadline) -> bool:
         """Fetch the keys if there are none; whether there are some by ``deadline``."""
         try:
-            if self._may_ask:
-                await self._ask(deadline)
+            if self._asking.may_ask:
+                await self._asking.ask(deadline)
         except AuthenticationUnavailable:
             return False
         return self._is_good
@@ -179,7 +153,7 @@ class KeySet:
         """Fetch the keys whenever they are due, for ever; a failure is tried again soon."""
         while True:
             await asyncio.sleep(self._until_due())
-            await asyncio.shield(self._begin())
+            await asyncio.shield(self._asking.begin())
 
     @property
     def _is_good(self) -> bool:
@@ -194,28 +168,8 @@ class KeySet:
         if self._fetched_at is not None:
             pause = self._fetched_at + self._terms.refresh - now
         if self._failures:
-            pause = max(pause, self._not_before - now)
+            pause = max(pause, self._asking.not_before - now)
         return max(pause, 0.0)
-
-    @property
-    def _may_ask(self) -> bool:
-        is_asking = self._flights.under_way(None) is not None
-        return is_asking or self._clock.monotonic() >= self._not_before
-
-    async def _ask(self, deadline: Deadline) -> None:
-        if self._flights.under_way(None) is None:
-            self._not_before = self._clock.monotonic() + self._terms.cool_down
-        try:
-            await landed(self._begin(), deadline)
-        except TimeoutError:
-            is_late = True
-        else:
-            is_late = False
-        if is_late:
-            raise self._unavailable()
-
-    def _begin(self) -> asyncio.Task[None]:
-        return self._flights.start(None, self._fetch)
 
     async def _fetch(self) -> None:
         started = self._clock.monotonic()
@@ -235,7 +189,7 @@ class KeySet:
         # a first fetch often fails because the network is not yet there: try again sooner
         first = min(2.0 ** (self._failures - 1), self._terms.cool_down)
         pause = first if self._fetched_at is None else self._terms.cool_down
-        self._not_before = self._clock.monotonic() + pause
+        self._asking.not_before = self._clock.monotonic() + pause
         self._observe(self._name, Event.KEYS_FAILED, why)
 
     def _replace(self, keys: Keys, fetched_at: float) -> None:
@@ -245,7 +199,3 @@ class KeySet:
             return
         self._live.replace(keys)
         self._observe(self._name, Event.KEYS_REPLACED, "")
-
-    def _unavailable(self) -> AuthenticationUnavailable:
-        wait = max(self._not_before - self._clock.monotonic(), 1.0)
-        return unavailable(Unavailable.KEYS_UNAVAILABLE, wait)
