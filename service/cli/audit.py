@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Final
 
 from service.audit import search, survey
@@ -20,6 +19,7 @@ from service.audit.verification import Verifier
 from service.cli.audit_inputs import Misused, heads_of, keys_of, sources_of, value
 from service.cli.audit_options import prepare
 from service.cli.audit_printing import Screen, document, printable, sentence
+from service.cli.output import let_go
 from service.model import Uid
 from service.secret import Secret
 
@@ -56,19 +56,13 @@ def run(args: argparse.Namespace) -> int:
         screen.remark("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        _let_go()
+        let_go(sys.stdout)
         return FINE if args.audit_command in PARTLY_READ else USAGE
     except OSError as error:
         screen.remark(f"the output cannot be written: {error.strerror}")
-        _let_go()
+        let_go(sys.stdout)
         return USAGE
     return status
-
-
-def _let_go() -> None:
-    """Let what is left to print go nowhere: the interpreter would try it again at its end."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _verify(args: argparse.Namespace, screen: Screen) -> int:

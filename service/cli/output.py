@@ -1,19 +1,24 @@
-"""What a command writes to: a terminal of any character set, or a pipe that may be closed."""
+"""What a command writes to: a terminal of any character set, a pipe that may close, a full disk."""
 
 import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO
 
 UNREAD: Final = 141
 """As a shell says of what SIGPIPE ended: 0 would say that all was told, and well."""
 
+UNWRITTEN: Final = 2
+"""The output has no room, or its device fails."""
+
 
 def told(run: Callable[[], int]) -> int:
-    """Return what ``run`` returns, ``UNREAD`` where its reader has gone, as ``head`` does.
+    """Return what ``run`` returns; ``UNREAD`` where its reader has gone, as ``head`` does.
 
-    What the character set of the output lacks is escaped.
+    ``UNWRITTEN``, with a word, where the output cannot be written. What the character set of the
+    output lacks is escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -22,7 +27,19 @@ def told(run: Callable[[], int]) -> int:
         status = run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter writes once more when it ends, and would complain of the same.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_go(sys.stdout)
         return UNREAD
+    except OSError as error:
+        if error.filename is not None:  # it is of a file by that name, and a fault of ours
+            raise
+        let_go(sys.stdout)
+        with suppress(OSError):
+            print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
+        return UNWRITTEN
     return status
+
+
+def let_go(stream: TextIO) -> None:
+    """Let what is left to print go nowhere: the interpreter would try it again at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

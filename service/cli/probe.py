@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from service.cli import probe_options as options
+from service.cli.output import let_go
 from service.cli.probe_checks import ALLOWED, CHECKS, Check, Finding, Shown, Verdict, judge
 from service.cli.probe_options import UnusableFile
 from service.deadline import Clock, Deadline
@@ -219,5 +220,4 @@ def _say(text: str, stream: TextIO) -> None:
     try:
         print(text, file=stream, flush=True)
     except OSError:
-        with suppress(OSError):  # else Python tries once more at the end, and fails
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        let_go(stream)
