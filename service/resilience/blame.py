@@ -41,7 +41,7 @@ OF_THE_SITE: Final = frozenset({301001, 400093, 403002, 403004, 403006, 403025, 
 nonce, transport, token, contract. After their own cures have failed they are nobody else's."""
 
 BY_CODE: Final[Mapping[int, Blame]] = {
-    **dict.fromkeys(CREDENTIAL_CODES | OF_THE_SITE, Blame.CREDENTIALS),
+    **dict.fromkeys((CREDENTIAL_CODES - RIGHTS) | OF_THE_SITE, Blame.CREDENTIALS),
     **dict.fromkeys(RIGHTS, Blame.RIGHTS),
     403024: Blame.PROVIDER,
     403048: Blame.PAUSE,

@@ -70,8 +70,7 @@ class Breaker:
     After the cool-down one call is let through as a probe; its fate decides, and one that hangs
     makes room for the next after another cool-down. Only a success says that others fare better
     than those that failed, so until as many sessions as ``failures`` have failed, a stranger, a
-    session that has not, may still ask: a few sick ones close nothing for the others. ``blame``
-    tells whom a failure speaks of.
+    session that has not, may still ask: a few sick ones close nothing for the others.
     """
 
     def __init__(
@@ -79,12 +78,10 @@ class Breaker:
         limits: Limits,
         *,
         monotonic: Callable[[], float],
-        blame: Callable[[ServiceError], Blame] = blame_of,
         observe: Callable[[State], None] = lambda _: None,
     ) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._blame = blame
         self._observe = observe
         self._failures: deque[tuple[float, About]] = deque(maxlen=limits.failures)
         self._subjects = Subjects(window=limits.window, cool_down=limits.cool_down)
@@ -160,7 +157,7 @@ class Breaker:
             self._judge(UpstreamTimeout("Nobody waited any longer."), call, probes=probes)
 
     def _judge(self, error: ServiceError, call: Call, *, probes: bool) -> None:
-        blame = self._blame(error)
+        blame = blame_of(error)
         if blame in REJECTIONS and call.at < self._renewed_at:
             return  # it refuses what is no longer in use
         if blame not in KINDS:
