@@ -75,6 +75,10 @@ def open_transport(
     )
 
 
+class Spoiled(httpx.ConnectError):
+    """No connection to a peer is as silent as it must be; nothing was sent."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """aiohttp's connections and its parser as a transport of httpx's.
 
@@ -98,7 +102,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._destinations: dict[str, aiohttp.ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request once; raises what aiohttp raises, which ``outbound`` knows."""
+        """Send the request once; raises ``Spoiled``, and what aiohttp raises."""
         destination = self._destination(str(request.url))
         sent = _framed(request, destination.url.raw_path_qs)
         connection = await self._connect(destination, request.extensions["timeout"]["connect"])
@@ -129,7 +133,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 found.close()
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        raise httpx.RemoteProtocolError("the peer speaks before it is asked")
+        raise Spoiled("the peer speaks before it is asked")
 
     def _destination(self, url: str) -> aiohttp.ClientRequest:
         """Return where ``url`` leads: what aiohttp finds a connection by, never what is sent."""

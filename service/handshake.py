@@ -37,6 +37,12 @@ CERTIFICATE_FAULTS: Final[Mapping[int, str]] = {
 }
 """X509_V_ERR_* of OpenSSL's x509_vfy.h, by what an operator would do about it."""
 
+TIMEOUT, CLOSED, OTHER = "timeout", "closed", "other"
+BAD_CERTIFICATE, REFUSED_BY_PEER, FAILED = "bad-certificate", "refused-by-peer", "handshake-failed"
+
+NOBODY_CAME: Final = frozenset({CLOSED, TIMEOUT})
+"""Handshakes in which nothing was shown, as of a load balancer's probes."""
+
 HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no-certificate",
     "UNSUPPORTED_PROTOCOL": "protocol-version",
@@ -52,7 +58,7 @@ HANDSHAKE_FAULTS: Final[Mapping[str, str]] = {
     "BAD_RECORD_TYPE": "not-tls",
     "HTTP_REQUEST": "not-tls",
     "HTTPS_PROXY_REQUEST": "not-tls",
-    "UNEXPECTED_EOF_WHILE_READING": "closed",
+    "UNEXPECTED_EOF_WHILE_READING": CLOSED,
 }
 
 
@@ -60,12 +66,12 @@ REASONS: Final = frozenset(
     {
         *CERTIFICATE_FAULTS.values(),
         *HANDSHAKE_FAULTS.values(),
-        "bad-certificate",
-        "timeout",
-        "closed",
-        "other",
-        "refused-by-peer",
-        "handshake-failed",
+        BAD_CERTIFICATE,
+        TIMEOUT,
+        CLOSED,
+        OTHER,
+        REFUSED_BY_PEER,
+        FAILED,
     }
 )
 """Every slug there is."""
@@ -94,7 +100,7 @@ async def shake(
                 line.send(alert_of(error))
             return
     if transport.get_extra_info("ssl_object") is None:
-        hall.tell("tls-refused", "closed", client)
+        hall.tell("tls-refused", CLOSED, client)
 
 
 def peer_of(accepted: socket.socket) -> tuple[str, int] | None:
@@ -109,16 +115,14 @@ def peer_of(accepted: socket.socket) -> tuple[str, int] | None:
 def refusal_reason(error: BaseException) -> str:
     """Return the slug that says why a handshake failed, from what the event loop raised."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CERTIFICATE_FAULTS.get(error.verify_code, "bad-certificate")
+        return CERTIFICATE_FAULTS.get(error.verify_code, BAD_CERTIFICATE)
     if isinstance(error, ssl.SSLError):
         return _slug(error.reason or "")
     if isinstance(error, (TimeoutError, ConnectionAbortedError)):
-        return "timeout"
-    return "closed" if isinstance(error, OSError) else "other"
+        return TIMEOUT
+    return CLOSED if isinstance(error, OSError) else OTHER
 
 
 def _slug(reason: str) -> str:
     # "…_ALERT_…" names what the peer sent: it is the one who refuses.
-    return HANDSHAKE_FAULTS.get(reason) or (
-        "refused-by-peer" if "_ALERT_" in reason else "handshake-failed"
-    )
+    return HANDSHAKE_FAULTS.get(reason) or (REFUSED_BY_PEER if "_ALERT_" in reason else FAILED)

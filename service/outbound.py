@@ -11,7 +11,7 @@ import aiohttp
 import httpx
 
 from service.deadline import Deadline
-from service.engine import Transport
+from service.engine import Spoiled, Transport
 
 T = TypeVar("T", bytes, bytearray)
 
@@ -199,6 +199,7 @@ REFUSED: Final = "refused"
 LOST: Final = "connection-lost"
 
 _STAGES: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
+    ((Spoiled,), LOST),
     ((aiohttp.ClientConnectorDNSError,), "name-not-found"),
     ((aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, httpx.ProxyError), "proxy"),
     ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),

@@ -432,9 +432,22 @@ class TestEngine:
         opened = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         server.port = opened.sockets[0].getsockname()[1]
         async with opened, dialling() as send:
-            with pytest.raises(BrokenReply):
+            with pytest.raises((BrokenReply, Unreachable)):  # as its greeting is late or early
                 await send(server.url)
         assert 1 <= server.connections <= SPOILED
+
+    async def test_says_that_nothing_was_sent_where_it_gave_up_before(self) -> None:
+        """When no connection is fit to ask over, whoever asks may safely ask again."""
+        async with serving(*[OK] * SPOILED) as server, dialling() as send:
+            await asyncio.gather(*(send(server.url) for _ in range(SPOILED)))
+            for writer in server.writers:
+                writer.write(STALE)
+            await asyncio.gather(*(writer.drain() for writer in server.writers))
+            await asyncio.sleep(0.05)
+            with pytest.raises(Unreachable) as caught:
+                await send(server.url)
+        assert (SPOILED, SPOILED) == (server.connections, len(server.seen))
+        assert ("connection-lost", False) == (caught.value.reason, caught.value.sent)
 
     async def test_sends_no_broken_head(self) -> None:
         """A header that holds a line break ends the request before anything is sent."""

@@ -13,6 +13,7 @@ from service.callers.table import Method, identify
 from service.deadline import Deadline
 from service.errors import AuthenticationUnavailable, RateLimited, Unauthenticated
 from service.floods import Floods, peer_of
+from service.handshake import NOBODY_CAME
 from service.limits import Bucket, Rate
 from service.live import Live
 from service.metrics import NOBODY
@@ -64,10 +65,6 @@ class Entrance:
             raise
 
 
-NOBODY_CAME: Final = frozenset({"closed", "timeout"})
-"""Handshakes in which nothing was shown, as of a load balancer's probes: counted, not recorded."""
-
-
 JUDGED: Final = frozenset({Unauthenticated.code, RateLimited.code})
 """Outcomes that ``Entrance`` has counted."""
 
@@ -104,6 +101,7 @@ class Threshold:
     def refused(self, refusal: Refusal) -> None:
         """Observe a connection that never became a request; record it if its TLS was refused."""
         self._observe(refusal)
+        # Where nothing was shown, there is nothing to record: it is counted as every other.
         if refusal.kind == "tls-refused" and refusal.reason not in NOBODY_CAME:
             is_counted = not self._floods.failed(refusal.peer)
             self._journal.tls_refused(refusal.peer, refusal.reason, is_counted=is_counted)
