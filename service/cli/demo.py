@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, suppress
@@ -88,6 +89,12 @@ async def _demonstrate(directory: Path, *, once: bool) -> int:
     return 0 if all(is_good) else 1
 
 
+def as_called(program: str) -> str:
+    """Return how this command was called, to be pasted into the same directory's shell."""
+    name = Path(program).name
+    return program if name == "gigya-credential-proxy" else f"{sys.executable} -m service"
+
+
 class _Demo:
     """The caller of the demonstration, who shows what it sends and what it gets."""
 
@@ -126,7 +133,7 @@ class _Demo:
         yield f"       -H 'Content-Type: application/json' -d '{body}'"
         yield f'  curl -s {self._base}/v1/grants -H "Authorization: Bearer $TOKEN"'
         yield f"  curl -s http://127.0.0.1:{management_port}/metrics"
-        yield f"  gigya-credential-proxy audit show {self._directory}/audit.jsonl"
+        yield f"  {as_called(sys.argv[0])} audit show {self._directory}/audit.jsonl"
         yield f"The configuration it runs with: {self._directory}/config.yaml"
 
     async def _ask(self, members: Mapping[str, Any]) -> Answer:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from service.cli.demo import as_called
+
 DEMO: Final = (sys.executable, "-m", "service", "demo", "--once")
 
 
@@ -69,3 +71,17 @@ class TestOnce:
             told = process.stderr.read()
 
         assert (141, b"") == (process.returncode, told)
+
+
+class TestHint:
+    @pytest.mark.parametrize(
+        ("program", "expected"),
+        [
+            (".venv/bin/gigya-credential-proxy", ".venv/bin/gigya-credential-proxy"),
+            ("gigya-credential-proxy", "gigya-credential-proxy"),
+            ("/src/service/__main__.py", f"{sys.executable} -m service"),
+        ],
+    )
+    def test_names_the_command_as_it_was_called(self, program: str, expected: str) -> None:
+        """What it says to type next can be pasted where it was started."""
+        assert expected == as_called(program)
