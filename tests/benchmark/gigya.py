@@ -5,6 +5,7 @@ import asyncio
 import base64
 import json
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -48,12 +49,24 @@ def reply() -> bytes:
     return head.encode() + body
 
 
-class Peer(asyncio.Protocol):
-    """Answers each request that has a Content-Length, after ``delay`` seconds."""
+@dataclass(slots=True)
+class Gigya:
+    """What all connections share: the answer, and after how many seconds it comes.
 
-    def __init__(self, answer: bytes, delay: float) -> None:
-        self._answer = answer
-        self._delay = delay
+    While fewer than ``crowd`` requests are unanswered, it comes at once.
+    """
+
+    answer: bytes
+    delay: float
+    crowd: int
+    asked: int = 0
+
+
+class Peer(asyncio.Protocol):
+    """Answers each request that has a Content-Length."""
+
+    def __init__(self, gigya: Gigya) -> None:
+        self._gigya = gigya
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,23 +83,25 @@ class Peer(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            if self._delay:
-                asyncio.get_running_loop().call_later(self._delay, self._reply)
+            self._gigya.asked += 1
+            if self._gigya.delay and self._gigya.asked >= self._gigya.crowd:
+                asyncio.get_running_loop().call_later(self._gigya.delay, self._reply)
             else:
                 self._reply()
 
     def _reply(self) -> None:
+        self._gigya.asked -= 1
         if not self._transport.is_closing():
-            self._transport.write(self._answer)
+            self._transport.write(self._gigya.answer)
 
 
-async def main(directory: Path, port: int, delay: float) -> None:
+async def main(directory: Path, port: int, delay: float, crowd: int) -> None:
     """Serve until killed; says so on standard output when it is up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "gigya.pem")
-    answer = reply()
+    gigya = Gigya(reply(), delay, crowd)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Peer(answer, delay), "127.0.0.1", port, ssl=context, backlog=4096
+        lambda: Peer(gigya), "127.0.0.1", port, ssl=context, backlog=4096
     )
     print("up", flush=True)
     async with server:
@@ -98,5 +113,6 @@ if __name__ == "__main__":
     parser.add_argument("directory", type=Path)
     parser.add_argument("port", type=int)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--crowd", type=int, default=1)
     given = parser.parse_args()
-    uvloop.run(main(given.directory, given.port, given.delay))
+    uvloop.run(main(given.directory, given.port, given.delay, given.crowd))

@@ -42,10 +42,16 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def upstream(material: Material, *, delay: float = 0.0, core: Core = OTHERS) -> Iterator[int]:
-    """Yield the port of a lean Gigya that answers after ``delay`` seconds."""
+def upstream(
+    material: Material, *, delay: float = 0.0, crowd: int = 1, core: Core = OTHERS
+) -> Iterator[int]:
+    """Yield the port of a lean Gigya that answers after ``delay`` seconds.
+
+    It does so where at least ``crowd`` ask at once; fewer are answered at once.
+    """
     port = free_port()
-    command = module("tests.benchmark.gigya", material.directory, port, "--delay", delay)
+    given = ("--delay", delay, "--crowd", crowd)
+    command = module("tests.benchmark.gigya", material.directory, port, *given)
     with running(core, command, material.directory / "gigya.log", port=port):
         yield port
 
