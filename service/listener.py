@@ -16,8 +16,8 @@ from uvicorn import Config
 from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
+from service.peer_trust import trusts
 from service.reception import Client, Hall, Observe, Terms, TurnAway, ignore
-from service.tls import trusts
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
