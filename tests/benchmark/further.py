@@ -68,8 +68,8 @@ def others(data: Data) -> Iterator[str]:
     control = after_burst(data, "textbook")
     if control is not None:
         yield (
-            "| control: textbook at concurrency 1, after a burst / before (above 1.2, or the "
-            f"measure is broken) | {control.told}, {control.spread} |"
+            "| control: textbook at concurrency 1, after a burst / before (above 1, or the measure "
+            f"shows nothing) | {control.told}, {control.spread} |"
         )
     for requests in sorted(
         {row["requests"] for row in data.get("memory", ()) if row.keys() == RESIDENT}
