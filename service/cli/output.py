@@ -1,5 +1,6 @@
 """What a command writes to: a terminal of any character set, a pipe that may close, a full disk."""
 
+import errno
 import io
 import os
 import sys
@@ -12,6 +13,9 @@ UNREAD: Final = 141
 
 UNWRITTEN: Final = 2
 """The output has no room, or its device fails."""
+
+WITHOUT_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What only writing meets; whatever else the system refuses is not the output's."""
 
 
 def told(run: Callable[[], int]) -> int:
@@ -30,8 +34,8 @@ def told(run: Callable[[], int]) -> int:
         let_go(sys.stdout)
         return UNREAD
     except OSError as error:
-        if error.filename is not None:  # it is of a file by that name, and a fault of ours
-            raise
+        if error.filename is not None or error.errno not in WITHOUT_ROOM:
+            raise  # a fault of ours, or of the file by that name
         let_go(sys.stdout)
         with suppress(OSError):
             print(f"the output cannot be written: {error.strerror}", file=sys.stderr)

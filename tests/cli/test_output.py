@@ -1,5 +1,6 @@
 """What every command does where its output cannot be written."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,12 @@ class TestFaults:
         """What a command did not expect of a file is not hidden."""
         with pytest.raises(FileNotFoundError):
             told(lambda: len(Path("/nowhere/at/all").read_bytes()))
+
+    def test_of_the_system_are_no_faults_of_the_output(self) -> None:
+        """Nor is what has no name, such as a lack of descriptors."""
+
+        def run() -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with pytest.raises(OSError, match="Too many open files"):
+            told(run)
