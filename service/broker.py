@@ -22,6 +22,7 @@ from service.model import (
 from service.named import named
 from service.policy import Decision, Policy, decide, refusal
 from service.providers import Catalogue, Naming, Row, provider_tokens
+from service.values import value
 
 
 class Sessions(Protocol):
@@ -49,7 +50,7 @@ class Site:
     user_proofs: UserProofs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Release:
     """All that one answer holds, still sealed."""
 
@@ -192,7 +193,7 @@ class Broker:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class _Asked:
     """A request whose names are resolved."""
 
@@ -214,7 +215,7 @@ class _Asked:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class _Inquiry:
     """What one request's questions have in common; ``generation`` is that of its first decision."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.values import value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
@@ -12,7 +14,7 @@ class Clock:
     monotonic: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Deadline:
     """A moment on a monotonic clock by which everything must have happened."""
 

@@ -12,12 +12,13 @@ from service.census import Census
 from service.deadline import Clock
 from service.errors import RateLimited
 from service.model import CallerName, Uid
+from service.values import value
 
 IN_FLIGHT_RETRY: Final = 1.0
 """Seconds; when another request of the caller ends is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Rate:
     """A token bucket: ``rate`` (more than 0) a second in the long run, ``burst`` at once."""
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, NewType
 
 from service.secret import Secret
+from service.values import value
 
 CallerName = NewType("CallerName", str)
 SiteName = NewType("SiteName", str)
@@ -51,7 +52,7 @@ FOLLOWS: Final[Mapping[Field, Field]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Identity:
     """What a credential proved: the authentication's name and the subject it vouches for."""
 
@@ -59,7 +60,7 @@ class Identity:
     subject: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Caller:
     """An internal workload that asks us, as its credential proved it."""
 
@@ -78,7 +79,7 @@ class UidSignature:
     signature: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class TokenRequest:
     """A well-formed request for provider tokens; nothing in it has been decided yet.
 
@@ -99,7 +100,7 @@ class TokenRequest:
     uid_signature: UidSignature | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class SessionQuery:
     """Which session to get from Gigya: everything that makes two calls the same call."""
 
@@ -110,7 +111,7 @@ class SessionQuery:
     sign_ids: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Exchange:
     """What the audit keeps of our calls to Gigya for one request, good or bad.
 
@@ -126,7 +127,7 @@ class Exchange:
     asked_at: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Session:
     """A provider session, decrypted: Gigya's fields under our names.
 
@@ -147,7 +148,7 @@ class Session:
     exchange: Exchange
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class ProviderTokens:
     """A session under the provider's names, filtered for one caller.
 

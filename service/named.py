@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from service.errors import InvalidRequest, UnknownProvider
 from service.model import CallerName, Field, ProviderName, SiteName
 from service.policy import Policy
 from service.providers import BASE, Catalogue, Row, Source, resolve
+from service.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Named:
     """A provider and, where some were asked for, Gigya's names of the fields."""
 

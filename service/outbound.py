@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final, TypeVar, cast
 
@@ -12,6 +12,7 @@ import httpx
 
 from service.deadline import Deadline
 from service.engine import Spoiled, Transport
+from service.values import value
 
 T = TypeVar("T", bytes, bytearray)
 
@@ -68,7 +69,7 @@ class BrokenReply(OutboundError):
     reason = "broken-reply"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Answer:
     """A whole answer, whatever its status; header names are in lower case."""
 

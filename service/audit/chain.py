@@ -5,10 +5,10 @@ the predecessor's ``hash`` and the line's bytes without its last member, so ever
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from service.audit.fingerprints import AuditKey, Keyring
+from service.values import value
 
 CHAIN_BYTES: Final = 8
 """Random octets that name a chain."""
@@ -21,7 +21,7 @@ _END_LENGTH: Final = len(',"hash":""}') + 8 + 1 + 64
 _HEAD: Final = re.compile(r"(0|[1-9][0-9]{0,18}):((?:[0-9a-f]{8}:)?[0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Head:
     """Where a chain stands: the last record's number and hash."""
 

@@ -11,6 +11,7 @@ from service.callers.tokens import Token, take_apart
 from service.errors import Unauthenticated
 from service.model import Identity
 from service.secret import MASK
+from service.values import value
 
 LARGEST: Final = 16 * 1024
 """Octets of a bearer token."""
@@ -19,7 +20,7 @@ TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 """RFC 9110, section 11.2."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Presented:
     """What came with a request: its Authorization headers, and the peer's certificate in DER.
 
@@ -68,7 +69,7 @@ class Bearer:
         return f"Bearer({MASK})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Credentials:
     """What was presented, read: at most one of each kind; and by whom, as ``Presented`` says."""
 

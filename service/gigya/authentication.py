@@ -14,6 +14,7 @@ from typing import Any, Final
 from service.gigya import signature
 from service.gigya.keys import HmacKey, RsaKey
 from service.secret import Secret
+from service.values import value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,7 +69,7 @@ class OAuth2:
 Credentials = Bearer | UserKey | UserKeySigned | Signed | PartnerSecret | OAuth2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value()
 class Authenticated:
     """What to post: the whole form and the headers; both hold secrets.
 
@@ -80,7 +81,7 @@ class Authenticated:
     signed: dict[str, str] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Call:
     """What a way may use: ``now`` is UNIX seconds at Gigya, ``nonce`` is never used twice."""
 

@@ -4,7 +4,6 @@ Source: socialize.getSessionInfo, "Security Requirements"; facts.md §2.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from service.gigya.signature import octets_of
 from service.secret import Secret
+from service.values import value
 
 BLOCK: Final = 16
 """Octets of a block of AES, and of an IV."""
@@ -38,7 +38,7 @@ class Padding(StrEnum):
     ZEROS = "ZEROS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Sealed:
     """One encrypted field: its value and the reply's IV, both in base64."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +14,7 @@ from service.gigya import cipher, signature
 from service.gigya.cipher import Padding, Sealed, Unopened
 from service.gigya.signature import octets_of
 from service.secret import Secret
+from service.values import value
 
 WHITE_SPACE: Final = " \t\r\n"
 SMALLEST_RSA: Final = 2048
@@ -125,7 +125,7 @@ def _loaded(pem: bytes) -> RSAPrivateKey:
     return key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Opened:
     """The plaintexts of one reply, and which slot of the ring (from 0, newest first) opened it."""
 

@@ -16,6 +16,7 @@ from service.gigya.sites import BY_DOMAIN
 from service.model import Exchange
 from service.secret import Secret
 from service.strict_json import NotStrictJson, loads
+from service.values import value
 
 
 class Verdict(StrEnum):
@@ -38,7 +39,7 @@ class Meaning:
     advice: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value(eq=False)
 class Reply:
     """What is kept of a reply; ``expectedSignature`` and ``baseString`` never are.
 

@@ -17,6 +17,7 @@ from service.errors import (
 )
 from service.resilience.blame import Blame, blame_of, code_of
 from service.resilience.subjects import About, Subjects
+from service.values import value
 
 
 class State(StrEnum):
@@ -55,7 +56,7 @@ class Limits:
     sent. So many in a row about one session or provider leave that one alone."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(kw_only=False, eq=False)
 class Call:
     """One call that was let through; ``is_stranger`` if although the breaker is open."""
 

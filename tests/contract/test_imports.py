@@ -13,6 +13,7 @@ SERVICE: Final = Path(__file__).parents[2] / "service"
 ORDER: Final = (
     # vocabulary
     "secret",
+    "values",
     "model",
     "errors",
     "deadline",
