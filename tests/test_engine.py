@@ -69,6 +69,24 @@ class Way:
         return (await self.outbound.send("GET", peer.url, deadline=deadline)).body
 
 
+class TestAuthorities:
+    async def test_are_trusted_whether_or_not_they_are_roots(self, tmp_path: Path) -> None:
+        """A file that holds an intermediate alone is enough, as it is for callers' certificates."""
+        intermediate = Authority("intermediate", under=Authority("root"))
+        way = Way(intermediate)
+        async with at_work(intermediate, tmp_path) as peer:
+            assert b"{}" == await way.ask(peer)
+            await way.outbound.aclose()
+
+    def test_may_lack_what_public_ones_must_have(self) -> None:
+        """With each Python, a private authority needs no key identifiers: many clusters' have none.
+
+        Python 3.13 asks for them by default; that a plain authority passes is in all tests of TLS.
+        """
+        flags = tls_context(Authority("plain").pem).verify_flags
+        assert not flags & ssl.VERIFY_X509_STRICT
+
+
 class TestTrust:
     async def test_is_asked_for_each_connection(self, tmp_path: Path) -> None:
         """Once the trust was replaced, a peer that only the old one knew is refused."""
