@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,10 @@ LINE: Final = {
     "event": "request",
     "level": "info",
 }
+COUNTER: Final = re.compile(r"^credential_proxy_(\w+\{.*\}) (\S+)$", re.MULTILINE)
+RECORDED: Final = 'audit_records_total{sink="file"}'
+PATIENCE: Final = 50
+"""Looks at the metrics, which are rendered once a second, before one says what is missing."""
 COUNTED: Final = {
     'requests_total{caller="crm",result="released"}': 1,
     'requests_total{caller="crm",result="refused"}': 1,
@@ -105,7 +110,7 @@ COUNTED: Final = {
     'problems_total{code="unauthenticated"}': 1,
     'upstream_requests_total{result="ok",site="shop"}': 1,
     'decrypts_total{result="opened",site="shop",slot="0"}': 1,
-    'audit_records_total{sink="file"}': 3,
+    RECORDED: 3,
 }
 BAD: Final = {"Authorization": "Bearer of-nobody"}
 VARY: Final = (
@@ -153,7 +158,7 @@ def gone(name: str, material: Material, asked: Sequence[tuple[bool, str]]) -> Ru
             ]
         settings = _settings(material, server)
         port = settings["listeners"]["management"]["port"]
-        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        counted = _counted(port, records=len(asked))
     told = [json.loads(line) for line in server.log.read_text("utf-8").splitlines()]
     audit = Path(settings["audit"]["sinks"][0]["path"]).read_text("utf-8")
     records = [json.loads(line) for line in audit.splitlines()]
@@ -162,11 +167,20 @@ def gone(name: str, material: Material, asked: Sequence[tuple[bool, str]]) -> Ru
         audit_ids=[answer.headers["Audit-ID"] for answer in answers],
         records=[record for record in records if record["kind"] == "request"],
         lines=[line for line in told if line["event"] == "request"],
-        counted={
-            row[1]: float(row[2])
-            for row in re.finditer(r"^credential_proxy_(\w+\{.*\}) (\S+)$", metrics, re.MULTILINE)
-        },
+        counted=counted,
     )
+
+
+def _counted(port: int, *, records: int) -> dict[str, float]:
+    """Return the counters once so many records are: nobody waits for the disk of a refusal's."""
+    counted: dict[str, float] = {}
+    for _ in range(PATIENCE):
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        counted = {row[1]: float(row[2]) for row in COUNTER.finditer(metrics)}
+        if counted.get(RECORDED, 0) >= records:
+            break
+        time.sleep(0.1)
+    return counted
 
 
 def _settings(material: Material, server: Started) -> dict[str, Any]:
