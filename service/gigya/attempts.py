@@ -5,7 +5,6 @@ from typing import Final
 from service.deadline import Deadline
 from service.gigya.authentication import Authenticated
 from service.gigya.replies import MalformedReply, Reply, parse
-from service.gigya.signature import encoded_form
 from service.gigya.troubles import Trouble, Troubled, of_outbound, of_reply, of_status
 from service.outbound import Answer, Outbound, OutboundError
 
@@ -23,18 +22,12 @@ async def post(
             "POST",
             url,
             headers={**FORM, **authenticated.headers},
-            body=form(authenticated),
+            body=authenticated.form.encode(),
             deadline=deadline,
         )
     except OutboundError as error:
         trouble = of_outbound(error)
     raise Troubled(trouble)
-
-
-def form(authenticated: Authenticated) -> bytes:
-    """Return what is posted, URL-encoded as UTF-8 and by RFC 3986, as it was signed."""
-    pairs = authenticated.signed or encoded_form(authenticated.params)
-    return "&".join([f"{name}={value}" for name, value in pairs.items()]).encode()
 
 
 def read(answer: Answer) -> Reply:
