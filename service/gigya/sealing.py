@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from service.gigya.cipher import Padding, Unopened, is_sealed
+from service.gigya.cipher import Padding, Unopened, blocks_of
 from service.gigya.keys import KeyRing, Opened, Vouching
 from service.gigya.replies import Reply
 from service.secret import Secret
@@ -92,8 +92,8 @@ def unsealed(
     itself that it ignored the switch.
     """
     fields, scope = reply.fields, sealing.scope
-    judged = {name: fields[name] for name in JUDGED[scope] if name in fields}
-    sealed = _sealed(judged, JUDGED[scope])
+    judged = [name for name in JUDGED[scope] if name in fields]
+    sealed = _sealed(fields, judged)
     if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
         raise CameBackPlain
     if not sealed or not _can_be_sealed(reply, ring):
@@ -102,18 +102,23 @@ def unsealed(
     return ({**fields, **opened.fields}, opened.slot) if opened is not None else (fields, None)
 
 
-def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, Secret[str]]:
-    return {name: fields[name] for name in names if name in fields and is_sealed(fields[name])}
+def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, bytes]:
+    return {
+        name: blocks
+        for name in filter(fields.__contains__, names)
+        for blocks in [blocks_of(fields[name])]
+        if blocks
+    }
 
 
 def _can_be_sealed(reply: Reply, ring: KeyRing) -> bool:
     # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
-    return len(ring) > 0 or "IV" in reply.fields
+    return "IV" in reply.fields or len(ring) > 0
 
 
 def _opened(
     reply: Reply,
-    sealed: Mapping[str, Secret[str]],
+    sealed: Mapping[str, bytes],
     sealing: Sealing,
     ring: KeyRing,
     vouching: Vouching | None,
@@ -132,12 +137,12 @@ def _opened(
 
 def _with_the_rest(
     reply: Reply,
-    sealed: Mapping[str, Secret[str]],
+    sealed: Mapping[str, bytes],
     scope: Scope,
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    iv = reply.fields["IV"].reveal() if "IV" in reply.fields else ""
+    iv = blocks_of(reply.fields["IV"]) if "IV" in reply.fields else b""
     ambiguous = _sealed(reply.fields, (AMBIGUOUS,)) if scope is Scope.ALL else {}
     if ambiguous:
         try:
