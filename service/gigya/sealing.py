@@ -41,9 +41,9 @@ class Sealing:
         """The parameter of Gigya's that asks for it."""
         return _SWITCHES[self.scope]
 
-    def params(self, ring: KeyRing) -> dict[str, str]:
+    def params(self, keys: int) -> dict[str, str]:
         """Return what to send: with no key to open it, nothing sealed is asked for."""
-        if len(ring) == 0:
+        if keys == 0:
             return {"encrypt": "false"}
         return {self.switch: "true", "paddingMode": self.padding}
 
@@ -64,21 +64,18 @@ JUDGED: Final[Mapping[Scope, tuple[str, ...]]] = {
 }
 """What must be sealed. Never the IV: a reply can have one and hold nothing sealed."""
 
-EXPIRIES: Final[Mapping[Scope, tuple[str, ...]]] = {
-    Scope.SECRETS: (),
-    Scope.ALL: (
-        "tokenExpiration",
-        "tokenExpirationUTC",
-        "sessionExpiration",
-        "sessionExpirationUTC",
-    ),
-}
-"""Sealed if they look sealed: no form of a plain expiry is base64 of whole blocks."""
+EXPIRIES: Final = (
+    "tokenExpiration",
+    "tokenExpirationUTC",
+    "sessionExpiration",
+    "sessionExpirationUTC",
+)
+"""Under ``encryptAll`` sealed if they look sealed: no form of a plain expiry does."""
 
 AMBIGUOUS: Final = "providerUID"
 """Under ``encryptAll`` no document says, and a plain one may look sealed: opening it decides."""
 
-SEALABLE: Final = frozenset({*JUDGED[Scope.ALL], *EXPIRIES[Scope.ALL], AMBIGUOUS})
+SEALABLE: Final = frozenset({*JUDGED[Scope.ALL], *EXPIRIES, AMBIGUOUS})
 """Every field that can come sealed."""
 
 
@@ -98,7 +95,7 @@ def unsealed(
         raise CameBackPlain
     if not sealed or not _can_be_sealed(reply, ring):
         return fields, None
-    opened = _opened(reply, sealed | _sealed(fields, EXPIRIES[scope]), sealing, ring, vouching)
+    opened = _opened(reply, sealed, sealing, ring, vouching)
     return ({**fields, **opened.fields}, opened.slot) if opened is not None else (fields, None)
 
 
@@ -142,11 +139,13 @@ def _with_the_rest(
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    iv = blocks_of(reply.fields["IV"]) if "IV" in reply.fields else b""
-    ambiguous = _sealed(reply.fields, (AMBIGUOUS,)) if scope is Scope.ALL else {}
-    if ambiguous:
-        try:
-            return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
-        except Unopened:
-            pass  # what does not open with the others was not sealed
+    fields = reply.fields
+    iv = blocks_of(fields["IV"]) if "IV" in fields else b""
+    if scope is Scope.ALL:
+        sealed = {**sealed, **_sealed(fields, EXPIRIES)}
+        if ambiguous := _sealed(fields, (AMBIGUOUS,)):
+            try:
+                return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
+            except Unopened:
+                pass  # what does not open with the others was not sealed
     return ring.decrypt(sealed, iv=iv, vouching=vouching)
