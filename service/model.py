@@ -126,6 +126,18 @@ class Exchange:
     key_slot: int | None = None
     asked_at: float | None = field(default=None, compare=False)
 
+    def opened_by(self, slot: int) -> "Exchange":
+        """Return it with the slot of the key that opened the reply."""
+        return Exchange(
+            error_code=self.error_code,
+            call_id=self.call_id,
+            attempts=self.attempts,
+            milliseconds=self.milliseconds,
+            cached=self.cached,
+            key_slot=slot,
+            asked_at=self.asked_at,
+        )
+
 
 @value(eq=False)
 class Session:

@@ -3,7 +3,7 @@ import hmac
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,9 @@ FORMS = {
 KEY = bytes(range(32))
 NOW = 1_700_000_000
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-PARAMS = st.dictionaries(TEXT.filter(bool), TEXT, max_size=6)
+UNRESERVED = st.text("AZaz09-._~", max_size=20)
+NAMED = st.dictionaries(UNRESERVED.filter(bool), UNRESERVED | TEXT, max_size=6)
+PARAMS = st.dictionaries(TEXT.filter(bool), TEXT, max_size=6) | NAMED
 
 
 def independent_base_string(method: str, url: str, params: dict[str, str]) -> str:
@@ -73,7 +75,7 @@ class TestBaseString:
         """Scheme and host in lower case, a port that is not the default, the path as it is."""
         assert f"POST&{quote(signed, safe='')}&" == signature.base_string("post", url, {})
 
-    @given(params=PARAMS)
+    @given(params=NAMED)
     def test_is_the_documented_one_for_any_parameters(self, params: dict[str, str]) -> None:
         """Any text, non-BMP characters included, is signed as the rules say.
 
@@ -90,6 +92,28 @@ class TestBaseString:
         query = unquote(signature.base_string("POST", "https://h/m", params).split("&")[2])
         pairs = (pair.split("=") for pair in query.split("&"))
         assert params == {name: unquote(value) for name, value in pairs}
+
+
+class TestEncodedForm:
+    @given(params=PARAMS)
+    def test_is_read_as_it_was_written(self, params: dict[str, str]) -> None:
+        """Whatever the values, who decodes the form has them back, sorted by name."""
+        form = signature.encoded_form(params)
+        assert sorted(params.items()) == parse_qsl(
+            form, keep_blank_values=True, strict_parsing=bool(params)
+        )
+
+    @given(params=PARAMS)
+    def test_is_each_name_and_value_encoded_by_itself(self, params: dict[str, str]) -> None:
+        """Whether anything in the whole form has to be encoded makes no difference to the rest."""
+        pairs = (f"{quote(name, safe='~')}={quote(params[name], safe='~')}" for name in params)
+        assert sorted(pairs) == sorted(signature.encoded_form(params).split("&") if params else [])
+
+    def test_leaves_alone_what_needs_no_encoding(self) -> None:
+        """RFC 3986: unreserved characters stand for themselves, a space is never a plus."""
+        params = {"a": "AZaz09-._~", "b": "a b+c&d=e/%", "c": "", "d": "\u00fc\U0001f600"}
+        expected = "a=AZaz09-._~&b=a%20b%2Bc%26d%3De%2F%25&c=&d=%C3%BC%F0%9F%98%80"
+        assert expected == signature.encoded_form(params)
 
 
 class TestOctetsOf:
