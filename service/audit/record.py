@@ -109,7 +109,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "released": entry.released or None,
         "withheld": entry.withheld or None,
         "names_released": entry.names_released or None,
-        "tokens": _fingerprints(entry.tokens, key),
+        "tokens": key.of_tokens(entry.tokens) or None,
         "decision": entry.decision,
         "rule": entry.rule,
         "reason": entry.reason,
@@ -191,11 +191,6 @@ def _upstream(exchange: Exchange) -> dict[str, Any]:
         "cached": exchange.cached,
     }
     return _present(members)
-
-
-def _fingerprints(tokens: Mapping[str, Secret[str] | int], key: AuditKey) -> dict[str, str] | None:
-    found = {n: key.of_token(t) for n, t in tokens.items() if isinstance(t, Secret)}
-    return found or None
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -269,6 +270,24 @@ class TestAuditKey:
         key_id, _, digest = KEY.of_uid(Uid("u")).partition(":")
         assert (KEY.id, 32) == (key_id, len(digest))
         assert set(digest) <= set("0123456789abcdef")
+
+    @given(st.text(st.characters(exclude_categories=())), st.binary(), st.binary())
+    def test_is_what_is_documented(self, text: str, previous: bytes, octets: bytes) -> None:
+        """Fingerprints and the chain's hash are HMAC-SHA256 under keys derived from the audit's."""
+        told = text.encode("utf-8", "surrogatepass")
+        of_uid, of_token, of_chain = (
+            hmac.digest(hmac.digest(bytes(range(32)), purpose, "sha256"), signed, "sha256").hex()
+            for purpose, signed in (
+                (b"audit uid", told),
+                (b"audit token", told),
+                (b"audit chain", previous + octets),
+            )
+        )
+        token = f"{KEY.id}:{of_token[:32]}"
+        assert f"{KEY.id}:{of_uid[:32]}" == KEY.of_uid(Uid(text))
+        assert token == KEY.of_token(Secret(text))
+        assert {"access_token": token} == KEY.of_tokens({"access_token": Secret(text), "left": 3})
+        assert of_chain == KEY.link(previous, octets)
 
     def test_apart(self) -> None:
         """A UID and a token of the same text have different fingerprints, as have two keys."""
