@@ -16,14 +16,13 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
     start_http_server,
 )
 
-from service.counters import Counter
+from service.counters import Counter, Histogram
 
 NAMESPACE: Final = "credential_proxy"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -158,7 +157,7 @@ class Metrics:
             ProcessCollector(registry=self._registry)
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._children: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._prepare: list[Callable[[], None]] = []
         self._exposing = Lock()
 
@@ -169,15 +168,16 @@ class Metrics:
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Count; never raises. To be called on the event loop."""
         try:
-            child = self._children.get((name, *labels))
-            (child or self._child(name, labels)).inc(by)
+            child = self._children.get((name, labels)) or self._child(name, labels)
+            child.value += by
         except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
-        """Put a measurement into a histogram; never raises."""
+        """Put a measurement into a histogram; never raises. To be called on the event loop."""
         try:
-            self._child(name, labels).observe(seconds)
+            child = self._children.get((name, labels)) or self._child(name, labels)
+            child.observe(seconds)
         except Exception:  # noqa: BLE001  # likewise
             return
 
@@ -228,11 +228,11 @@ class Metrics:
         return server.server_port
 
     def _child(self, name: str, labels: tuple[str, ...]) -> Any:
-        key = (name, *labels)
+        key = name, labels
         child = self._children.get(key)
         if child is None:
             made = self._made[name]
-            is_plain = not labels and not isinstance(made, Counter)
+            is_plain = not labels and isinstance(made, Gauge)
             child = self._children[key] = made if is_plain else made.labels(*labels)
         return child
 
