@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import pytest
@@ -42,6 +42,14 @@ class Written:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Standing(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Standing":
+        return cls(2027, 1, 15, 8, 0, 0, 250_000, tzinfo=tz)
 
 
 def failing(error: BaseException) -> BaseException:
@@ -290,6 +298,21 @@ class TestTakeOver:
 
         assert [{"event": "slow by 3 seconds", "level": "warning"}] == written.lines
         assert 1 == len(root.handlers)
+
+    @pytest.mark.usefixtures("root")
+    @pytest.mark.parametrize("form", ["json", "console"])
+    def test_lines_are_ours_to_the_letter(self, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a library says looks as if we had said it, the time and the order included."""
+        monkeypatch.setattr("service.logs.datetime", Standing)
+        written = Written(form=form)
+        written.log.take_over()
+
+        logging.getLogger("asyncio").error("slow")
+        written.log.error("slow")
+
+        theirs, ours = written.text.splitlines()
+        assert "2027-01-15T08:00:00.250000Z" in theirs
+        assert theirs == ours
 
     def test_tracebacks_of_libraries_are_places(self, root: logging.Logger) -> None:
         """An exception that a library logs is told by type and place, without words or locals."""
