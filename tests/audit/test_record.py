@@ -188,6 +188,8 @@ ENTRIES: Final = st.builds(
     exchange=st.none() | EXCHANGES,
     token_expires_at=st.none() | MOMENTS,
     status=st.none() | st.integers(100, 599),
+    config_hash=st.none() | NAMES,
+    build=st.none() | NAMES,
 )
 
 
@@ -203,6 +205,13 @@ class TestSchema:
         line = chained([canonical(described(made))])
         VALIDATOR.validate(orjson.loads(line))
         assert b"sentinel" not in line
+
+    @given(ENTRIES)
+    def test_nothing_stands_for_what_is_not_there(self, made: Entry) -> None:
+        """A member that does not apply is absent, at whatever depth: none is null."""
+        record = described(made)
+        inner = [member for member in record.values() if isinstance(member, dict)]
+        assert not [None for members in (record, *inner) if None in members.values()]
 
     def test_every_control_record(self) -> None:
         """The records that the audit writes about itself are as published."""
