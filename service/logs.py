@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol
 import orjson
 import structlog
 
-from service.audit.record import Entry
+from service.audit.record import Entry, present
 from service.http_methods import told
+from service.model import Exchange
 from service.quiet import quietly
 
 REQUEST: Final = "request"
@@ -154,13 +155,12 @@ class _Handler(logging.StreamHandler[Stream]):
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     """Return the canonical line of one request: what an engineer greps for, and no user."""
-    exchange = entry.exchange
-    members = {
+    line = {
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
-        "method": entry.method and told(entry.method),
-        "caller": entry.caller and entry.caller.name,
+        "method": None if entry.method is None else told(entry.method),
+        "caller": None if entry.caller is None else entry.caller.name,
         "site": entry.site,
         "provider": entry.provider,
         "outcome": entry.outcome,
@@ -169,13 +169,34 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "would_deny": entry.would_deny,
         "status": entry.status,
         "milliseconds": round(seconds * 1000, 3),
-        "gigya_error_code": exchange and exchange.error_code,
-        "gigya_call_id": exchange and exchange.call_id,
-        "gigya_attempts": exchange and exchange.attempts,
-        "gigya_milliseconds": exchange and round(exchange.milliseconds, 3),
-        "cached": exchange and exchange.cached,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    present(line, _OF_SOME_REQUESTS)
+    return line if entry.exchange is None else line | _of_gigya(entry.exchange)
+
+
+_OF_SOME_REQUESTS: Final = (
+    "trace_id",
+    "route",
+    "method",
+    "caller",
+    "site",
+    "provider",
+    "reason",
+    "rule",
+    "would_deny",
+    "status",
+)
+
+
+def _of_gigya(exchange: Exchange) -> dict[str, Any]:
+    line = {
+        "gigya_error_code": exchange.error_code,
+        "gigya_call_id": exchange.call_id,
+        "gigya_attempts": exchange.attempts,
+        "gigya_milliseconds": round(exchange.milliseconds, 3),
+        "cached": exchange.cached,
+    }
+    return present(line, ("gigya_error_code", "gigya_call_id"))
 
 
 def places(error: BaseException) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from service.audit.record import RELEASED, Entry
 from service.logs import LEVELS, Log, places, request_line
 from service.model import Caller, CallerName, Exchange, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
+from tests.audit.test_record import ENTRIES
 
 SECRET = "s3cret-s3cret-s3cret"
 CRM = Caller(name=CallerName("crm"), identity=Identity(via="tokens", subject="the-crm"))
@@ -273,6 +274,11 @@ class TestRequestLine:
         assert {"audit_id": "0", "outcome": "internal-error", "milliseconds": 0.0} == (
             request_line(Entry(audit_id="0"), 0.0)
         )
+
+    @given(ENTRIES)
+    def test_nothing_stands_for_what_is_not_known(self, entry: Entry) -> None:
+        """Whatever is known of a request, no member of its line is null."""
+        assert None not in request_line(entry, 0.0).values()
 
 
 @pytest.fixture
