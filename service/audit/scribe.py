@@ -30,6 +30,10 @@ class Scribe:
         self._chain: str | None = None
         self._head = START
         self._page: list[tuple[bytes, Head, int]] = []
+        """Lines to be written, the head after each, and which order asked for it: 0 is for none.
+
+        A line that nobody asked for is first on its page.
+        """
         self._loose = b""
         self._is_cut = False
         self._is_fresh = False
@@ -197,6 +201,11 @@ class Scribe:
 
     def _remember(self, octets: memoryview, taken: int) -> None:
         """Move the head to the last record that is whole, be it without its newline."""
+        if taken == len(octets):  # as it nearly always is
+            _, self._head, index = self._page[-1]
+            self._landed = max(self._landed, index)
+            self._is_fresh, self._loose = False, b""
+            return
         end = 0
         for line, head, index in self._page:
             if taken < end + len(line) - 1:
