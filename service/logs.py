@@ -8,21 +8,31 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 
-from service.audit.record import Entry
+from service.audit.record import Entry, present
 from service.http_methods import told
+from service.model import Exchange
 from service.quiet import quietly
 
 REQUEST: Final = "request"
 UNEXPECTED: Final = "unexpected"
-LEVELS: Final = ("debug", "info", "warning", "error")
+GRAVITIES: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+LEVELS: Final = (*GRAVITIES,)
 
 Line = MutableMapping[str, Any]
+Processor = Callable[[Any, str, Line], Any]
+"""Takes a line as structlog has it: after a logger, which is nobody, and the level."""
 
 
 class Stream(Protocol):
@@ -47,38 +57,29 @@ class Log:
 
     def __init__(self, stream: Stream, *, level: str = "info", form: str = "auto") -> None:
         is_console = form == "console" or (form == "auto" and stream.isatty())
-        self._last: Any = _for_people() if is_console else _for_machines()
-        self._first: tuple[Any, ...] = (
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-        )
+        self._rendered: Processor = _for_people() if is_console else _for_machines
         self._stream = stream
         self._libraries: logging.Logger | None = None
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
         """Say only what is at least as grave as ``level``."""
-        self._number = logging.getLevelNamesMapping()[level.upper()]
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
-            processors=[*self._first, self._last],
-            wrapper_class=structlog.make_filtering_bound_logger(self._number),
-        ).bind()
+        self._level, self._gravity = level, GRAVITIES[level]
         if self._libraries is not None:
             # Libraries' INFO says too much: httpx's has whole URLs.
-            self._libraries.setLevel(max(self._number, logging.WARNING))
+            self._libraries.setLevel(max(self._gravity, logging.WARNING))
 
     def take_over(self) -> None:
         """Send the lines of libraries here, in the same form: texts and places, never objects."""
         handler = _Handler(self._stream, self)
         formatter = structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._last],
-            foreign_pre_chain=[*self._first, _without_objects],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._rendered],
+            foreign_pre_chain=[structlog.stdlib.add_log_level, _stamped, _without_objects],
         )
         handler.setFormatter(formatter)
         self._libraries = logging.getLogger()
         self._libraries.handlers[:] = [handler]
-        self.set_level(logging.getLevelName(self._number))
+        self.set_level(self._level)
         # Python's own hooks write messages, and wait for whoever reads standard error.
         threading.excepthook = lambda failed: self._escaped(failed.exc_value)
         sys.unraisablehook = lambda failed: self._escaped(failed.exc_value)
@@ -86,34 +87,43 @@ class Log:
     @quietly
     def info(self, event: str, **facts: Any) -> None:
         """Say what is usual."""
-        self._logger.info(event, **facts)
+        self._say("info", event, facts)
 
     @quietly
     def warning(self, event: str, **facts: Any) -> None:
         """Say what is worth a look."""
-        self._logger.warning(event, **facts)
+        self._say("warning", event, facts)
 
     @quietly
     def error(self, event: str, **facts: Any) -> None:
         """Say what someone must look at."""
-        self._logger.error(event, **facts)
+        self._say("error", event, facts)
 
     @quietly
     def request(self, entry: Entry, seconds: float) -> None:
         """Write the canonical line of one request."""
-        self._logger.info(REQUEST, **request_line(entry, seconds))
+        self._say("info", REQUEST, request_line(entry, seconds))
 
     @quietly
     def unexpected(self, error: BaseException, **facts: Any) -> None:
         """Write where something failed that should not: types and places, no message, no locals."""
-        self._logger.error(UNEXPECTED, **facts, **places(error))
+        self._say("error", UNEXPECTED, facts | places(error))
 
     @quietly
     def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
         """Write what only the event loop saw; its own handler would show objects and messages."""
         error = context.get("exception")
         where = places(error) if isinstance(error, BaseException) else {}
-        self._logger.error(UNEXPECTED, message=context.get("message"), **where)
+        self._say("error", UNEXPECTED, {"message": context.get("message"), **where})
+
+    def _say(self, level: str, event: str, facts: Line) -> None:
+        """Write one line, of ``facts`` themselves, if it is as grave as is asked for."""
+        if GRAVITIES[level] < self._gravity:
+            return
+        facts["event"], facts["level"] = event, level
+        line = self._rendered(None, level, _stamped(None, level, facts))
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
 
     def _escaped(self, error: BaseException | None) -> None:
         if error is not None:
@@ -145,13 +155,12 @@ class _Handler(logging.StreamHandler[Stream]):
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     """Return the canonical line of one request: what an engineer greps for, and no user."""
-    exchange = entry.exchange
-    members = {
+    line = {
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
-        "method": entry.method and told(entry.method),
-        "caller": entry.caller and entry.caller.name,
+        "method": None if entry.method is None else told(entry.method),
+        "caller": None if entry.caller is None else entry.caller.name,
         "site": entry.site,
         "provider": entry.provider,
         "outcome": entry.outcome,
@@ -160,13 +169,34 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "would_deny": entry.would_deny,
         "status": entry.status,
         "milliseconds": round(seconds * 1000, 3),
-        "gigya_error_code": exchange and exchange.error_code,
-        "gigya_call_id": exchange and exchange.call_id,
-        "gigya_attempts": exchange and exchange.attempts,
-        "gigya_milliseconds": exchange and round(exchange.milliseconds, 3),
-        "cached": exchange and exchange.cached,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    present(line, _OF_SOME_REQUESTS)
+    return line if entry.exchange is None else line | _of_gigya(entry.exchange)
+
+
+_OF_SOME_REQUESTS: Final = (
+    "trace_id",
+    "route",
+    "method",
+    "caller",
+    "site",
+    "provider",
+    "reason",
+    "rule",
+    "would_deny",
+    "status",
+)
+
+
+def _of_gigya(exchange: Exchange) -> dict[str, Any]:
+    line = {
+        "gigya_error_code": exchange.error_code,
+        "gigya_call_id": exchange.call_id,
+        "gigya_attempts": exchange.attempts,
+        "gigya_milliseconds": round(exchange.milliseconds, 3),
+        "cached": exchange.cached,
+    }
+    return present(line, ("gigya_error_code", "gigya_call_id"))
 
 
 def places(error: BaseException) -> dict[str, Any]:
@@ -188,7 +218,7 @@ def places(error: BaseException) -> dict[str, Any]:
 _LONGEST_CHAIN: Final = 5
 
 
-def _for_people() -> Any:
+def _for_people() -> Processor:
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
     def render(logger: Any, name: str, line: Line) -> Any:
@@ -204,8 +234,9 @@ def _printable(value: Any) -> Any:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
 
 
-def _for_machines() -> Any:
-    return structlog.processors.JSONRenderer(serializer=_serialise)
+def _stamped(_: Any, __: str, line: Line) -> Line:
+    line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return line
 
 
 def _without_objects(_: Any, __: str, line: Line) -> Line:
@@ -216,7 +247,7 @@ def _without_objects(_: Any, __: str, line: Line) -> Line:
     return line
 
 
-def _serialise(line: Any, **_: Any) -> str:
+def _for_machines(_: Any, __: str, line: Line) -> str:
     try:
         return orjson.dumps(line, default=_type_of).decode()
     except TypeError:  # half a surrogate pair, or a number that needs more than 64 bits

@@ -104,7 +104,7 @@ FENCES: Final = {
     "joserfc": {"callers"},
     "pydantic": {"settings"},
     "yaml": {"settings", "cli.demo"},
-    "cryptography": {"gigya", "callers", "settings", "tls", "peer_trust"},
+    "cryptography": {"gigya", "callers", "settings", "audit.fingerprints", "tls", "peer_trust"},
     "opentelemetry": {"collector"},
     "requests": {"collector"},
     "os": {"audit", "lines", "tls", "wiring.world", "cli"},
