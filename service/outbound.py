@@ -11,7 +11,8 @@ import aiohttp
 import httpx
 
 from service.deadline import Deadline
-from service.engine import Spoiled, Transport
+from service.engine import Transport
+from service.pool import Spoiled
 from service.values import value
 
 T = TypeVar("T", bytes, bytearray)

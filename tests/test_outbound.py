@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import SPOILED, NoAuthority, open_transport, tls_context
+from service.engine import NoAuthority, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
@@ -25,6 +25,7 @@ from service.outbound import (
     TooLarge,
     Unreachable,
 )
+from service.pool import SPOILED
 from tests.pki import NOW, SERVER, Authority, Leaf
 from tests.virtual_time import VIRTUAL, VirtualLoop, virtual_clock
 
