@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cached_property
 from typing import Final, cast
 
 import aiohttp
@@ -74,6 +75,28 @@ def open_transport(
     )
 
 
+Fields = Sequence[tuple[bytes, bytes]]
+"""Names and values of headers, as they are sent."""
+
+
+class Whole(httpx.Response):
+    """An answer that came whole, as most do: its ``fields`` and its ``body`` as they came.
+
+    Who takes those spares what httpx makes of them, which costs as much as the exchange.
+    """
+
+    def __init__(self, status: int, fields: Fields, body: bytes) -> None:
+        super().__init__(status, stream=httpx.ByteStream(body))
+        self.fields = fields
+        self.body = body
+        del self.headers  # they are made when they are asked for
+
+    @cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set like any other
+        """The same headers as httpx's."""
+        return httpx.Headers(self.fields)
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """aiohttp's connections and its parser as a transport of httpx's.
 
@@ -104,18 +127,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if pool is None:
             pool = self._pool = self._open()
         wire = await pool.take(destination, request.extensions["timeout"]["connect"])
-        stream: httpx.AsyncByteStream
         try:
             message, payload = await wire.ask(sent)
-            if payload.is_eof():  # all here, as most are
-                stream = httpx.ByteStream(payload.read_nowait())
-                pool.give_back(destination, wire)
-            else:
+            if not payload.is_eof():
                 stream = _Body(pool, destination, wire, payload)
+                return httpx.Response(message.code, headers=message.raw_headers, stream=stream)
+            whole = Whole(message.code, message.raw_headers, payload.read_nowait())
         except BaseException:
             pool.drop(wire)
             raise
-        return httpx.Response(message.code, headers=list(message.raw_headers), stream=stream)
+        pool.give_back(destination, wire)
+        return whole
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -2,20 +2,18 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from functools import lru_cache
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 import aiohttp
 import httpx
 
 from service.deadline import Deadline
-from service.engine import Transport
+from service.engine import Fields, Transport, Whole
 from service.pool import Spoiled
 from service.values import value
-
-T = TypeVar("T", bytes, bytearray)
 
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
@@ -105,8 +103,11 @@ class Outbound:
         """
         trouble: OutboundError
         try:
-            request = self._request(method, url, headers or {}, body, deadline)
-            async with asyncio.timeout(deadline.remaining()):
+            left = deadline.remaining()
+            if not left:
+                raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
+            request = self._request(method, url, headers or {}, body, left)
+            async with asyncio.timeout(left):
                 return await self._exchange(request)
         except OutboundError as error:
             trouble = error
@@ -124,11 +125,8 @@ class Outbound:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        deadline: Deadline,
+        left: float,
     ) -> httpx.Request:
-        left = deadline.remaining()
-        if not left:
-            raise TimedOut(sent=False)
         connect = min(self._connect, left)
         address, host = _address(url)
         framing = [("host", host)]
@@ -147,16 +145,15 @@ class Outbound:
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
-        stream = response.stream
-        if isinstance(stream, httpx.ByteStream):  # all here: nothing to wait for, nothing to close
-            return Answer(
-                status=response.status_code,
-                headers=_headers(response),
-                body=self._capped(b"".join(stream)),
-            )
+        if isinstance(response, Whole):  # nothing to wait for, nothing to close
+            headers = _headers(response.fields)
+            body = response.body
+            if len(body) > self._cap:
+                raise TooLarge
+            return Answer(status=response.status_code, headers=headers, body=body)
         try:
-            headers = _headers(response)
-            body = await self._read(cast("httpx.AsyncByteStream", stream))
+            headers = _headers(response.headers.raw)
+            body = await self._read(cast("httpx.AsyncByteStream", response.stream))
             return Answer(status=response.status_code, headers=headers, body=body)
         finally:
             await response.aclose()
@@ -165,19 +162,16 @@ class Outbound:
         body = bytearray()
         async for some in stream:
             body += some
-            self._capped(body)
+            if len(body) > self._cap:
+                raise TooLarge
         return bytes(body)
 
-    def _capped(self, body: T) -> T:
-        if len(body) > self._cap:
-            raise TooLarge
-        return body
 
-
-def _headers(response: httpx.Response) -> dict[str, str]:
+def _headers(fields: Fields) -> dict[str, str]:
     """Return the headers of an answer in plain octets; raises ``EncodedBody`` for any other."""
-    headers = joined(response.headers.raw)
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    headers = joined(fields)
+    encoding = headers.get("content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
         raise EncodedBody
     return headers
 
@@ -188,7 +182,7 @@ def _address(url: str) -> tuple[httpx.URL, str]:
     return address, address.netloc.decode("ascii")
 
 
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def joined(headers: Fields) -> dict[str, str]:
     """Return headers by name in lower case; the values of one name are joined (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:

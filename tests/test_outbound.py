@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import NoAuthority, open_transport, tls_context
+from service.engine import Fields, NoAuthority, Whole, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
@@ -167,6 +167,41 @@ class TestSend:
         with pytest.raises(TooLarge):
             await post(Peer(httpx.Response(200, stream=stream)), cap=25)
         assert 3 == stream.taken
+
+
+NAMES = st.sampled_from([b"Date", b"via", b"VIA", b"Content-Encoding", b"content-encoding"])
+VALUES = st.sampled_from([b"a", b"identity", b" Identity ", b"gzip", b"\xe9", b""])
+
+
+class TestWhole:
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.tuples(NAMES, VALUES), max_size=4), st.binary(max_size=9), st.integers(0, 9))
+    def test_is_taken_like_any_other_answer(self, fields: Fields, body: bytes, cap: int) -> None:
+        """What came whole is taken, or refused, as what came in parts."""
+
+        async def outcome(response: httpx.Response) -> Any:
+            try:
+                return await post(Peer(response), cap=cap)
+            except OutboundError as error:
+                return type(error)
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            whole = runner.run(outcome(Whole(200, fields, body)))
+            parts = httpx.Response(200, headers=fields, stream=Stream(body[:4], body[4:]))
+            assert runner.run(outcome(parts)) == whole
+
+    async def test_is_a_response_like_any_other(self) -> None:
+        """Who reads it as httpx's finds status, headers, repeated ones too, and body."""
+        fields = [(b"Set-Cookie", b"a=b"), (b"set-cookie", b"c=d"), (b"Via", b"e")]
+        whole = Whole(418, fields, b"{}")
+        assert (418, fields, b"{}") == (whole.status_code, whole.headers.raw, await whole.aread())
+        assert (["a=b", "c=d"], "e") == (whole.headers.get_list("set-cookie"), whole.headers["via"])
+
+    async def test_that_is_refused_holds_nothing_either(self) -> None:
+        """A whole answer that is too large leaves no context behind."""
+        with pytest.raises(TooLarge) as caught:
+            await post(Peer(Whole(200, [], SENTINEL.encode())), cap=1)
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
 class TestDeadline:
