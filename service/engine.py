@@ -180,15 +180,24 @@ DESTINATIONS: Final = 64
 """Addresses of one peer that are remembered; it has a handful."""
 
 
+MEANS_A_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods of which even an empty body's length is told (RFC 9110 §8.6)."""
+
+
 def _framed(request: httpx.Request, target: bytes) -> bytes:
-    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers."""
+    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers.
+
+    Whoever makes it leaves the length to us, who put it beside the body.
+    """
+    body = b"".join(cast("httpx.SyncByteStream", request.stream))
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
-    lines += [name + b": " + value for name, value in request.headers.raw]
+    lines += [b"%b: %b" % field for field in request.headers.raw]
+    if body or request.method in MEANS_A_BODY:
+        lines.append(b"content-length: %d" % len(body))
     head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if (head.count(b"\r"), head.count(b"\n"), head.count(b"\0")) != (breaks, breaks, 0):
+    if b"\0" in head or head.splitlines() != lines:
         raise ValueError("a header holds a line break")
-    return b"%b\r\n\r\n%b" % (head, b"".join(cast("httpx.SyncByteStream", request.stream)))
+    return b"%b\r\n\r\n%b" % (head, body)
 
 
 class _Body(httpx.AsyncByteStream):

@@ -17,7 +17,6 @@ from service.values import value
 
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
-_OURS: Final = tuple(OURS.items())
 
 
 class OutboundError(Exception):
@@ -94,11 +93,13 @@ class Outbound:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
         body: bytes | None = None,
         deadline: Deadline,
     ) -> Answer:
         """Return the peer's answer; never follows a redirect, keeps a cookie or tries again.
 
+        ``headers`` may hold secrets; ``content_type`` is one of few, and known ahead.
         Raises the subclasses of ``OutboundError`` and nothing else; none holds what was sent.
         """
         trouble: OutboundError
@@ -106,7 +107,8 @@ class Outbound:
             left = deadline.remaining()
             if not left:
                 raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
-            request = self._request(method, url, headers or {}, body, left)
+            known = _known(url, content_type)
+            request = self._request(method, known, headers, body, left)
             async with asyncio.timeout(left):
                 return await self._exchange(request)
         except OutboundError as error:
@@ -122,21 +124,17 @@ class Outbound:
     def _request(
         self,
         method: str,
-        url: str,
-        headers: Mapping[str, str],
+        known: "_Known",
+        headers: Mapping[str, str] | None,
         body: bytes | None,
         left: float,
     ) -> httpx.Request:
         connect = min(self._connect, left)
-        address, host = _address(url)
-        framing = [("host", host)]
-        if body is not None:
-            framing.append(("content-length", str(len(body))))
-        # Framed here and given a stream: what httpx would do for itself costs four times as much.
+        # Given a stream: what httpx would do for itself costs four times as much.
         return httpx.Request(
             method,
-            address,
-            headers=[*framing, *_OURS, *headers.items()],
+            known.address,
+            headers=[*known.fields, *headers.items()] if headers else known.headers,
             stream=httpx.ByteStream(body or b""),
             extensions={
                 "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
@@ -176,10 +174,23 @@ def _headers(fields: Fields) -> dict[str, str]:
     return headers
 
 
+@value()
+class _Known:
+    """What a request to an address says whatever it is about: where to, and who we are."""
+
+    address: httpx.URL
+    fields: tuple[tuple[str, str], ...]
+    headers: httpx.Headers
+    """The same as ``fields``; whoever takes it copies it."""
+
+
 @lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request
-def _address(url: str) -> tuple[httpx.URL, str]:
+def _known(url: str, content_type: str | None) -> _Known:
     address = httpx.URL(url)
-    return address, address.netloc.decode("ascii")
+    said = {"host": address.netloc.decode("ascii"), **OURS}
+    if content_type is not None:
+        said["content-type"] = content_type
+    return _Known(address=address, fields=tuple(said.items()), headers=httpx.Headers(said))
 
 
 def joined(headers: Fields) -> dict[str, str]:

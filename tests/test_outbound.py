@@ -108,8 +108,21 @@ class TestSend:
             "user-agent": "gigya-credential-proxy",
             "authorization": f"Bearer {SENTINEL}",
             "host": "socialize.us1.gigya.com",
-            "content-length": str(len(request.content)),
         } == dict(request.headers)
+
+    @pytest.mark.parametrize("headers", [None, {}, {"authorization": "x"}])
+    async def test_says_the_same_whatever_else_it_says(self, headers: Any) -> None:
+        """Who we are and what the body is stands in each request, with further headers or not."""
+        peer = Peer()
+        for kind in ("a/b", None, "c/d"):
+            await Outbound(peer).send(
+                "POST", URL, headers=headers, content_type=kind, body=b"{}", deadline=soon()
+            )
+        found = [request.headers for request in peer.requests]
+        assert ["a/b", None, "c/d"] == [each.get("content-type") for each in found]
+        rest = {(each["host"], each["user-agent"], each.get("authorization")) for each in found}
+        own = (headers or {}).get("authorization")
+        assert {("socialize.us1.gigya.com", "gigya-credential-proxy", own)} == rest
 
     async def test_returns_the_whole_answer(self) -> None:
         """Status, headers in lower case (repeated ones joined) and body are handed back."""
@@ -485,15 +498,32 @@ class TestEngine:
         assert (SPOILED, SPOILED) == (server.connections, len(server.seen))
         assert ("connection-lost", False) == (caught.value.reason, caught.value.sent)
 
-    async def test_sends_no_broken_head(self) -> None:
+    @pytest.mark.parametrize("octets", ["\r\nx: y", "\r", "\n", "\n\r", "\r\n", "\0", "\r\n\r\n"])
+    async def test_sends_no_broken_head(self, octets: str) -> None:
         """A header that holds a line break ends the request before anything is sent."""
         async with serving(OK) as server:
             outbound = Outbound(open_transport())
-            headers = {"authorization": f"{SENTINEL}\r\nx: y"}
+            headers = {"authorization": f"{SENTINEL}{octets}"}
             with pytest.raises(Unreachable) as caught:
                 await outbound.send("GET", server.url, headers=headers, deadline=soon())
             await outbound.aclose()
         assert ([], None) == (server.seen, caught.value.__context__)
+
+    @pytest.mark.parametrize(
+        ("method", "body", "length"),
+        [("POST", b"", b"0"), ("POST", None, b"0"), ("GET", b"", None), ("GET", b"x", b"1")],
+    )
+    async def test_tells_the_length_of_a_body(
+        self, method: str, body: bytes | None, length: bytes | None
+    ) -> None:
+        """A length stands once wherever there is a body, or a method that means one."""
+        async with serving(OK) as server:
+            outbound = Outbound(open_transport())
+            await outbound.send(method, server.url, body=body, deadline=soon())
+            await outbound.aclose()
+        lines = server.seen[0].split(b"\r\n")
+        told = [line for line in lines if line.startswith(b"content-length")]
+        assert ([] if length is None else [b"content-length: " + length]) == told
 
     async def test_does_not_follow_a_redirect(self) -> None:
         """A redirect ends here, even to the same host."""

@@ -9,7 +9,7 @@ from service.gigya.signature import encoded_form
 from service.gigya.troubles import Trouble, Troubled, of_outbound, of_reply, of_status
 from service.outbound import Answer, Outbound, OutboundError
 
-FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
+FORM: Final = "application/x-www-form-urlencoded"
 _REDIRECTS: Final = range(300, 400)
 
 
@@ -22,7 +22,8 @@ async def post(
         return await outbound.send(
             "POST",
             url,
-            headers={**FORM, **authenticated.headers},
+            headers=authenticated.headers,
+            content_type=FORM,
             body=form(authenticated),
             deadline=deadline,
         )
