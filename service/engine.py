@@ -75,6 +75,9 @@ def open_transport(
     )
 
 
+ADDRESS: Final = "address"
+"""The extension of a request that holds its URL as text, for who has it: httpx writes it anew."""
+
 Fields = Sequence[tuple[bytes, bytes]]
 """Names and values of headers, as they are sent."""
 
@@ -121,7 +124,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request once; raises ``Spoiled``, and what aiohttp raises."""
-        destination = self._destination(str(request.url))
+        destination = self._destination(request.extensions.get(ADDRESS) or str(request.url))
         sent = _framed(request, destination.target)
         pool = self._pool
         if pool is None:

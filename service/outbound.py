@@ -11,7 +11,7 @@ import aiohttp
 import httpx
 
 from service.deadline import Deadline
-from service.engine import Fields, Transport, Whole
+from service.engine import ADDRESS, Fields, Transport, Whole
 from service.pool import Spoiled
 from service.values import value
 
@@ -133,11 +133,12 @@ class Outbound:
         # Given a stream: what httpx would do for itself costs four times as much.
         return httpx.Request(
             method,
-            known.address,
+            known.url,
             headers=[*known.fields, *headers.items()] if headers else known.headers,
             stream=httpx.ByteStream(body or b""),
             extensions={
-                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
+                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None},
+                ADDRESS: known.address,
             },
         )
 
@@ -178,19 +179,21 @@ def _headers(fields: Fields) -> dict[str, str]:
 class _Known:
     """What a request to an address says whatever it is about: where to, and who we are."""
 
-    address: httpx.URL
+    address: str
+    url: httpx.URL
     fields: tuple[tuple[str, str], ...]
     headers: httpx.Headers
     """The same as ``fields``; whoever takes it copies it."""
 
 
 @lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request
-def _known(url: str, content_type: str | None) -> _Known:
-    address = httpx.URL(url)
-    said = {"host": address.netloc.decode("ascii"), **OURS}
+def _known(address: str, content_type: str | None) -> _Known:
+    url = httpx.URL(address)
+    said = {"host": url.netloc.decode("ascii"), **OURS}
     if content_type is not None:
         said["content-type"] = content_type
-    return _Known(address=address, fields=tuple(said.items()), headers=httpx.Headers(said))
+    fields, headers = tuple(said.items()), httpx.Headers(said)
+    return _Known(address=str(url), url=url, fields=fields, headers=headers)
 
 
 def joined(headers: Fields) -> dict[str, str]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import Fields, NoAuthority, Whole, open_transport, tls_context
+from service.engine import ADDRESS, Fields, NoAuthority, Whole, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
@@ -102,6 +102,7 @@ class TestSend:
         await post(peer)
         (request,) = peer.requests
         assert ("POST", URL) == (request.method, str(request.url))
+        assert URL == request.extensions[ADDRESS]
         assert f"secret={SENTINEL}".encode() == request.read()
         assert {
             "accept-encoding": "identity",
