@@ -6,7 +6,7 @@ from service.gigya.replies import MalformedReply, Reply, parse
 from service.gigya.troubles import Troubled, of_reply, of_status
 from service.outbound import Answer
 
-FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
+FORM: Final = "application/x-www-form-urlencoded"
 _REDIRECTS: Final = range(300, 400)
 
 

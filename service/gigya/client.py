@@ -159,7 +159,8 @@ class Client:
             answer = await self._outbound.send(
                 "POST",
                 url,
-                headers={**FORM, **authenticated.headers},
+                headers=authenticated.headers,
+                content_type=FORM,
                 body=authenticated.form.encode(),
                 deadline=deadline,
             )

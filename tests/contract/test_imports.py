@@ -45,6 +45,8 @@ ORDER: Final = (
     "api.problems",
     "settings",
     # shell
+    "wire",
+    "pool",
     "engine",
     "outbound",
     "resilience.retries",
@@ -94,8 +96,8 @@ ORDER: Final = (
 )
 
 FENCES: Final = {
-    "httpx": {"engine", "outbound"},
-    "aiohttp": {"engine", "outbound"},
+    "httpx": {"wire", "pool", "engine", "outbound"},
+    "aiohttp": {"wire", "pool", "engine", "outbound"},
     "yarl": {"engine"},
     "prometheus_client": {"counters", "metrics"},
     "structlog": {"logs"},
