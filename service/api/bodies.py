@@ -22,10 +22,10 @@ async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
     Raises ``RequestTooLarge`` (as soon as the announced length says so), ``RequestTimeout``, and
     ``CallerGone``.
     """
-    if _announced(scope) > LARGEST_BODY:
-        raise RequestTooLarge(_TOO_LARGE)
     if scope.get(BODY_IS_HERE):  # a timer would cost more than to read it
         return await _collect(receive)
+    if _announced(scope) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
     try:
         async with asyncio.timeout(seconds):
             return await _collect(receive)

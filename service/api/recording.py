@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.bodies import CallerGone
+from service.api.headers import HEADERS, TRACEPARENT, by_name
 from service.api.problems import render
 from service.audit.record import CANCELLED, Entry
 from service.errors import InternalError, Overloaded, RateLimited, ServiceError, ShuttingDown
@@ -61,9 +62,9 @@ class Recording:
         """Serve one HTTP request; other scopes are not ours."""
         if scope["type"] != "http":
             raise NotImplementedError(f"this application does not speak {scope['type']}")
-        entry = self._journal.open(
-            method=scope["method"], peer=_peer(scope), trace_id=_trace_id(scope)
-        )
+        headers = scope[HEADERS] = by_name(scope["headers"])
+        trace_id = _trace_id(headers.get(TRACEPARENT, ()))
+        entry = self._journal.open(method=scope["method"], peer=_peer(scope), trace_id=trace_id)
         scope[ENTRY] = entry
         answer = _Answer(entry, send)
         self.in_flight += 1
@@ -153,9 +154,8 @@ def _peer(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def _trace_id(scope: Scope) -> str | None:
+def _trace_id(given: Sequence[bytes]) -> str | None:
     """Return the trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2)."""
-    given = [value for name, value in scope["headers"] if name == b"traceparent"]
     found = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None
     if found is None or given[0].startswith(b"ff") or found[1] == b"0" * 32:
         return None
