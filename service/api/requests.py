@@ -12,6 +12,7 @@ LARGEST_BODY: Final = 16_384
 """Bytes."""
 
 _KNOWN: Final = {member.name: member for member in MEMBERS}
+_REQUIRED: Final = frozenset(member.name for member in MEMBERS if member.is_required)
 
 
 def require_json(content_types: Sequence[bytes]) -> None:
@@ -45,9 +46,9 @@ def parse(body: bytes) -> TokenRequest:
     if len(body) > LARGEST_BODY:
         raise RequestTooLarge(f"The body is over {LARGEST_BODY} bytes.")
     members = _document(body)
-    values, wrong = _read(members)
-    if wrong:
-        raise InvalidRequest(" ".join(wrong))
+    values = _read(members)
+    if values is None:
+        raise InvalidRequest(" ".join(_faults(members)))
     return TokenRequest(**values, has_context="context" in members)
 
 
@@ -63,16 +64,25 @@ def _document(body: bytes) -> Mapping[str, Any]:
     raise InvalidRequest(problem, reason="not-a-json-object")
 
 
-def _read(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return what the members mean, and what is wrong with them."""
-    values: dict[str, Any] = {}
+def _read(members: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the members mean, unless something is wrong with them."""
+    if not _REQUIRED <= members.keys() <= _KNOWN.keys():
+        return None
+    try:
+        return {name: _KNOWN[name].read(value) for name, value in members.items()}
+    except Unfit:
+        return None
+
+
+def _faults(members: Mapping[str, Any]) -> list[str]:
+    """Return all that is wrong with the members."""
     wrong = [f"{m.name} is missing." for m in MEMBERS if m.is_required and m.name not in members]
     unknown = len(members.keys() - _KNOWN.keys())
     if unknown:
         wrong.append(f"Members not known here: {unknown}. Known: {', '.join(_KNOWN)}.")
     for name in (name for name in _KNOWN if name in members):
         try:
-            values[name] = _KNOWN[name].read(members[name])
+            _KNOWN[name].read(members[name])
         except Unfit as error:
             wrong.append(f"{name} {error}.")
-    return values, wrong
+    return wrong
