@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from service.deadline import Clock, Deadline
@@ -9,31 +10,24 @@ from service.errors import InvalidRequest
 
 
 def deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Deadline:
-    """Return the deadline of a request that arrives now.
+    """Return the deadline of a request that arrives now, before it is known who asks.
 
     What is ``given`` as ``Request-Timeout`` (seconds, a positive decimal number, once) can lower
-    ``seconds``, never raise it. Raises ``InvalidRequest`` for anything else in that header.
+    ``seconds``, never raise it. Anything else in that header is told by ``require_good_timeout``.
     """
-    if not given:
-        return Deadline.after(seconds, clock)
-    return Deadline.after(min(seconds, _seconds(given)), clock)
-
-
-_DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
-
-
-def early_deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Deadline:
-    """Return the deadline before it is known who asks; a bad header is told after that."""
-    try:
-        return deadline_of(given, seconds=seconds, clock=clock)
-    except InvalidRequest:
-        return Deadline.after(seconds, clock)
+    if given:
+        with suppress(InvalidRequest):
+            seconds = min(seconds, _seconds(given))
+    return Deadline.after(seconds, clock)
 
 
 def require_good_timeout(given: Sequence[bytes]) -> None:
     """Raise ``InvalidRequest`` for a ``Request-Timeout`` that is none."""
     if given:
         _seconds(given)
+
+
+_DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 def _seconds(given: Sequence[bytes]) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -85,7 +85,8 @@ class Recording:
             await self._refuse(entry, InternalError(FAULT), answer)
         finally:
             self.in_flight -= 1
-            await self._commit(entry)
+            if not entry.is_committed:
+                await self._commit(entry)
             self._observe(entry)
 
     def _require_open(self) -> None:
@@ -138,7 +139,7 @@ class _Answer:
         self._send = send
         self.has_begun = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.has_begun = True
             self._entry.status = message["status"]
@@ -146,7 +147,7 @@ class _Answer:
                 *message.get("headers", ()),
                 (AUDIT_ID, self._entry.audit_id.encode()),
             ]
-        await self._send(message)
+        return self._send(message)
 
 
 def _peer(scope: Scope) -> str | None:

@@ -1,6 +1,7 @@
 """The endpoints, each of which tells the whole story of its request."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.answers import JsonAnswer, release_answer
 from service.api.attendance import Attended
 from service.api.bodies import read_body
-from service.api.deadlines import early_deadline_of, require_good_timeout
+from service.api.deadlines import deadline_of, require_good_timeout
 from service.api.headers import CONTENT_TYPE, HEADERS, REQUEST_TIMEOUT
 from service.api.recording import ENTRY
 from service.api.requests import parse, require_json
@@ -56,8 +57,7 @@ class Api:
         self._limits = limits
         self._describes = describes
         self._openapi = openapi
-        self._clock = clock
-        self._deadline = deadline
+        self._deadline_of = partial(deadline_of, seconds=deadline, clock=clock)
         self._body_timeout = body_timeout
 
     def app(self) -> ASGIApp:
@@ -117,9 +117,6 @@ class Api:
         entry.caller = caller
         with self._limits.admit(caller.name):
             return caller
-
-    def _deadline_of(self, timeouts: Sequence[bytes]) -> Deadline:
-        return early_deadline_of(timeouts, seconds=self._deadline, clock=self._clock)
 
 
 class Routes:

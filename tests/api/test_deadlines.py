@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.deadlines import deadline_of
+from service.api.deadlines import deadline_of, require_good_timeout
 from service.deadline import Clock
 from service.errors import InvalidRequest
 
@@ -10,6 +10,7 @@ CLOCK = Clock(wall=lambda: 1_800_000_000.0, monotonic=lambda: 100.0)
 
 
 def seconds(*values: bytes, configured: float = 10) -> float:
+    require_good_timeout(values)
     return deadline_of(values, seconds=configured, clock=CLOCK).remaining()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.api.deadlines import early_deadline_of, require_good_timeout
+from service.api.deadlines import deadline_of, require_good_timeout
 from service.deadline import Clock, Deadline
 from service.errors import AuditUnavailable, InvalidRequest, ServiceError, UpstreamTimeout
 from tests.audit.fakes import SlowWorker, desk
@@ -61,7 +61,7 @@ class TestBeforeTheCallerIsKnown:
     @pytest.mark.parametrize(("value", "expected"), [(b"3", 3), (b"30", 10), (b"never", 10)])
     def test_the_header_counts(self, value: bytes, expected: float) -> None:
         """Authentication, too, is within the caller's time; a bad header is told after it."""
-        early = early_deadline_of([value], seconds=10, clock=CLOCK)
+        early = deadline_of([value], seconds=10, clock=CLOCK)
 
         assert expected == pytest.approx(early.remaining())
 
