@@ -65,7 +65,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, unless what is read would only wait."""
-        if not self._is_ahead():
+        if self.read_paused and not self._is_ahead():
             super().resume_reading()
 
 
