@@ -80,9 +80,7 @@ class Api:
         caller = entry.caller = await self._identify(scope, deadline)
         with self._limits.admit(caller.name):
             require_json(headers.get(CONTENT_TYPE, ()))
-            body = await read_body(
-                scope, receive, seconds=min(self._body_timeout, deadline.remaining())
-            )
+            body = await read_body(scope, receive, limit=self._body_timeout, deadline=deadline)
             require_good_timeout(timeouts)  # a mistake like those in the body
             asked = parse(body)
             entry.uid = asked.uid
