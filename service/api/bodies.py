@@ -6,6 +6,7 @@ from typing import Final
 from starlette.types import Message, Receive, Scope
 
 from service.api.requests import LARGEST_BODY
+from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
 from service.model import BODY_IS_HERE
 
@@ -16,16 +17,17 @@ class CallerGone(Exception):
     """The caller closed the connection before it had sent its request, or had its answer."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
-    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here within ``seconds``.
+async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: Deadline) -> bytes:
+    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here in time.
 
-    Raises ``RequestTooLarge`` (as soon as the announced length says so), ``RequestTimeout``, and
-    ``CallerGone``.
+    That is within ``limit`` seconds, and before ``deadline``. Raises ``RequestTooLarge`` (as soon
+    as the announced length says so), ``RequestTimeout``, and ``CallerGone``.
     """
-    if _announced(scope) > LARGEST_BODY:
-        raise RequestTooLarge(_TOO_LARGE)
     if scope.get(BODY_IS_HERE):  # a timer would cost more than to read it
         return await _collect(receive)
+    if _announced(scope) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
+    seconds = min(limit, deadline.remaining())
     try:
         async with asyncio.timeout(seconds):
             return await _collect(receive)
