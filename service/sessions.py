@@ -1,7 +1,8 @@
 """The sessions of all sites, as the broker sees them: cache, flight, breaker, slot, Gigya."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from service.deadline import Clock, Deadline
@@ -108,10 +109,7 @@ class Sessions:
                 return kept
             if (failure := caching.cache.failure(place)) is not None:
                 raise failure
-
-        def call() -> Awaitable[Session]:
-            return self._call(site, key)
-
+        call = partial(self._call, site, key)
         return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
 
     async def _call(self, site: SiteSource, key: Key) -> Session:
