@@ -48,9 +48,12 @@ class SiteSource:
         """Ask Gigya, if the breaker lets us and there is a slot."""
         about = (query.provider, query.uid)
         self.breaker.check(about)  # before the queue, so that an outage is told at once
-        async with self.admission.slot(query.uid, deadline):
-            with self.breaker.guard(about):
+        await self.admission.take(query.uid, deadline)
+        try:
+            with self.breaker.began(about):
                 return await self.source.session(query, deadline)
+        finally:
+            self.admission.give_back(query.uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
