@@ -210,6 +210,13 @@ class TestReload:
             what.note_user(CRM, Uid("d"))
         assert 30.0 == caught.value.retry_after
 
+    def test_a_limit_taken_away_holds_no_more(self) -> None:
+        """A caller that has used up its rate is free as soon as it has none."""
+        what = limits(Time(), rate=0.01, burst=1)
+        assert [True, False] == [is_admitted(what) for _ in range(2)]
+        what.replace({CRM: CallerLimits()})
+        assert is_admitted(what)
+
     def test_a_request_that_outlives_its_caller_ends_well(self) -> None:
         """A caller removed while it asks leaves nothing behind."""
         what = limits(Time(), in_flight=1)
