@@ -32,7 +32,7 @@ LEVELS: Final = (*GRAVITIES,)
 
 Line = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Line], Any]
-"""Takes a line as structlog has it: after a logger, which is nobody, and the level."""
+"""Takes a line as structlog has it: after a logger and the level."""
 
 
 class Stream(Protocol):
@@ -65,6 +65,11 @@ class Log:
     def set_level(self, level: str) -> None:
         """Say only what is at least as grave as ``level``."""
         self._level, self._gravity = level, GRAVITIES[level]
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
+            processors=[_stamped, self._rendered],
+            wrapper_class=structlog.make_filtering_bound_logger(self._gravity),
+        ).bind()
         if self._libraries is not None:
             # Libraries' INFO says too much: httpx's has whole URLs.
             self._libraries.setLevel(max(self._gravity, logging.WARNING))
@@ -74,7 +79,7 @@ class Log:
         handler = _Handler(self._stream, self)
         formatter = structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._rendered],
-            foreign_pre_chain=[structlog.stdlib.add_log_level, _stamped, _without_objects],
+            foreign_pre_chain=[_stamped, _without_objects],
         )
         handler.setFormatter(formatter)
         self._libraries = logging.getLogger()
@@ -87,43 +92,34 @@ class Log:
     @quietly
     def info(self, event: str, **facts: Any) -> None:
         """Say what is usual."""
-        self._say("info", event, facts)
+        self._logger.info(event, **facts)
 
     @quietly
     def warning(self, event: str, **facts: Any) -> None:
         """Say what is worth a look."""
-        self._say("warning", event, facts)
+        self._logger.warning(event, **facts)
 
     @quietly
     def error(self, event: str, **facts: Any) -> None:
         """Say what someone must look at."""
-        self._say("error", event, facts)
+        self._logger.error(event, **facts)
 
     @quietly
     def request(self, entry: Entry, seconds: float) -> None:
         """Write the canonical line of one request."""
-        self._say("info", REQUEST, request_line(entry, seconds))
+        self._logger.info(REQUEST, **request_line(entry, seconds))
 
     @quietly
     def unexpected(self, error: BaseException, **facts: Any) -> None:
         """Write where something failed that should not: types and places, no message, no locals."""
-        self._say("error", UNEXPECTED, facts | places(error))
+        self._logger.error(UNEXPECTED, **facts, **places(error))
 
     @quietly
     def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
         """Write what only the event loop saw; its own handler would show objects and messages."""
         error = context.get("exception")
         where = places(error) if isinstance(error, BaseException) else {}
-        self._say("error", UNEXPECTED, {"message": context.get("message"), **where})
-
-    def _say(self, level: str, event: str, facts: Line) -> None:
-        """Write one line, of ``facts`` themselves, if it is as grave as is asked for."""
-        if GRAVITIES[level] < self._gravity:
-            return
-        facts["event"], facts["level"] = event, level
-        line = self._rendered(None, level, _stamped(None, level, facts))
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        self._logger.error(UNEXPECTED, message=context.get("message"), **where)
 
     def _escaped(self, error: BaseException | None) -> None:
         if error is not None:
@@ -234,7 +230,9 @@ def _printable(value: Any) -> Any:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
 
 
-def _stamped(_: Any, __: str, line: Line) -> Line:
+def _stamped(_: Any, level: str, line: Line) -> Line:
+    # structlog's two processors in one: each is a call, and a loop around it.
+    line["level"] = level
     line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return line
 
