@@ -99,7 +99,8 @@ class _Users:
 
     def note(self, digest: bytes, limit: DistinctUsers, now: float) -> float:
         """Count the user; return the seconds until it fits in where it does not."""
-        while self._seen and next(iter(self._seen.values())) <= now - limit.window:
+        # By the same sum as what is told to wait: a user who need not wait has been counted.
+        while self._seen and next(iter(self._seen.values())) + limit.window <= now:
             self._seen.popitem(last=False)
         if digest not in self._seen and len(self._seen) >= limit.count:
             return self._until_room(limit, now)
