@@ -1,6 +1,5 @@
 """The only door out: one request, one capped answer by a deadline, over httpx's interface."""
 
-import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import field
@@ -10,6 +9,7 @@ from typing import Final, cast
 import aiohttp
 import httpx
 
+from service.alarm import Alarm
 from service.deadline import Deadline
 from service.engine import ADDRESS, Fields, Transport, Whole
 from service.pool import Spoiled
@@ -109,7 +109,7 @@ class Outbound:
                 raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
             known = _known(url, content_type)
             request = self._request(method, known, headers, body, left)
-            async with asyncio.timeout(left):
+            with Alarm(left):
                 return await self._exchange(request)
         except OutboundError as error:
             trouble = error

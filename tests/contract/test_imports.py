@@ -45,6 +45,7 @@ ORDER: Final = (
     "api.problems",
     "settings",
     # shell
+    "alarm",
     "wire",
     "pool",
     "engine",
