@@ -69,9 +69,9 @@ class Wire(BaseProtocol):
         return answer
 
     def rest(self) -> bool:
-        """End an exchange whose answer was read whole; return whether another may follow."""
+        """End an exchange whose answer was read whole; return whether the peer takes another."""
         self._answer = None
-        return self._stays and not self.is_closing
+        return self._stays
 
     def close(self) -> None:
         """Close it, whatever is under way."""
