@@ -94,7 +94,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 class Whole(httpx.Response):
     """An answer that came whole, as most do: its ``fields`` and its ``body`` as they came.
 
-    Who takes those spares what httpx makes of them, which costs as much as the exchange.
+    Who takes those spares httpx's headers, whose making takes several calls for each of them.
     """
 
     def __init__(self, status: int, fields: Fields, body: bytes) -> None:
