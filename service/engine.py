@@ -88,7 +88,7 @@ ADDRESS: Final = "address"
 """The extension of a request that holds its URL as text, for who has it: httpx writes it anew."""
 
 Fields = Sequence[tuple[bytes, bytes]]
-"""Names and values of headers, as they are sent."""
+"""Names and values of headers, as they are on the wire."""
 
 
 class Whole(httpx.Response):
