@@ -101,7 +101,7 @@ class Whole(httpx.Response):
         super().__init__(status, stream=httpx.ByteStream(body))
         self.fields = fields
         self.body = body
-        del self.headers  # they are made when they are asked for
+        del self.headers  # httpx's own, empty, which hide those that are made when asked for
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set like any other
