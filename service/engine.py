@@ -88,7 +88,7 @@ ADDRESS: Final = "address"
 """The extension of a request that holds its URL as text, for who has it: httpx writes it anew."""
 
 Fields = Sequence[tuple[bytes, bytes]]
-"""Names and values of headers, as they are sent."""
+"""Names and values of headers, as they are on the wire."""
 
 
 class Whole(httpx.Response):
@@ -101,7 +101,7 @@ class Whole(httpx.Response):
         super().__init__(status, stream=httpx.ByteStream(body))
         self.fields = fields
         self.body = body
-        del self.headers  # they are made when they are asked for
+        del self.headers  # httpx's own, empty, which hide those that are made when asked for
 
     @cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set like any other

@@ -164,7 +164,7 @@ class Limits:
         self._states = {name: self._of(name).under(row) for name, row in limits.items()}
 
     def admit(self, caller: CallerName) -> AbstractContextManager[None]:
-        """Count one request of the caller; it is in flight until the end of the block that it is.
+        """Count one request of the caller, and return the block in which it is in flight.
 
         Raises ``RateLimited``.
         """

@@ -28,7 +28,7 @@ GRAVITIES: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-LEVELS: Final = (*GRAVITIES,)
+LEVELS: Final = tuple(GRAVITIES)
 
 Line = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Line], Any]

@@ -7,7 +7,6 @@ from typing import Any, Final, NoReturn
 DEEPEST: Final = 32
 """Levels of nesting; far more than any document here has."""
 
-
 _WHITE_SPACE: Final = " \t\n\r"
 
 

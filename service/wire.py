@@ -14,7 +14,7 @@ Heard = tuple[RawResponseMessage, aiohttp.StreamReader]
 """The head of an answer, and where its body comes."""
 
 HELD: Final = 65_536
-"""Octets of a body of which reading pauses when twice as many are held, and goes on below."""
+"""Octets of a body: with more than twice as many held reading pauses, below them it goes on."""
 
 
 class Wire(BaseProtocol):

@@ -100,6 +100,7 @@ class TestBlock:
         with Alarm(1):
             await asyncio.sleep(0.5)
         await asyncio.sleep(2)
+        assert 2.5 == asyncio.get_running_loop().time()
 
     async def test_that_takes_too_long_ends(self) -> None:
         """An alarm ends its block, then and not later."""
@@ -107,21 +108,16 @@ class TestBlock:
             await asyncio.sleep(2)
         assert 1 == asyncio.get_running_loop().time()
 
+    async def test_needs_a_task(self) -> None:
+        """Without a task there is nothing to wake."""
+        told: list[str] = []
 
-def test_needs_a_task() -> None:
-    """Without a task there is nothing to wake."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-
-        def ring() -> None:
+        def begin() -> None:
             try:
                 Alarm(1)
-            except RuntimeError:
-                done.set_result(None)
+            except RuntimeError as error:
+                told.append(str(error))
 
-        loop.call_soon(ring)
-        await done
-
-    asyncio.run(main())
+        asyncio.get_running_loop().call_soon(begin)
+        await asyncio.sleep(0)
+        assert ["an alarm needs a task to wake"] == told

@@ -15,7 +15,6 @@ from tests.test_outbound import OK, STALE, soon
 PAUSE = 0.02
 """Seconds after which what was written has been read, so that what follows is read by itself."""
 
-
 END = b""
 """In the place of a part: the peer closes."""
 

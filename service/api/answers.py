@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 from starlette.types import Send
 
+from service.audit.record import present
 from service.broker import Release
 from service.model import TokenRequest
 from service.secret import Secret
@@ -15,15 +16,6 @@ _HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"content-type", b"application/json"),
 )
-
-_WHERE_IT_APPLIES: Final = (
-    "expires_at",
-    "session_expires_at",
-    "provider_uid",
-    "provider_uid_verified",
-    "gigya_call_id",
-)
-"""Members of a release's answer that are absent where they are ``None``."""
 
 
 class JsonAnswer:
@@ -44,14 +36,18 @@ class JsonAnswer:
 def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:
     """Reveal a release that the audit has accepted; what does not apply is absent."""
     given, exchange = release.provider_tokens, release.session.exchange
-    uid = given.provider_uid
-    members: dict[str, Any] = {
+    ends, session_ends, uid = given.expires_at, given.session_expires_at, given.provider_uid
+    tokens = {
+        name: token.reveal() if isinstance(token, Secret) else token
+        for name, token in given.tokens.items()
+    }
+    members = {
         "site": release.site,
         "provider": release.row.name,
-        "tokens": {n: t.reveal() if isinstance(t, Secret) else t for n, t in given.tokens.items()},
+        "tokens": tokens,
         "withheld": given.withheld_names,
-        "expires_at": given.expires_at and _moment(given.expires_at),
-        "session_expires_at": given.session_expires_at and _moment(given.session_expires_at),
+        "expires_at": None if ends is None else _moment(ends),
+        "session_expires_at": None if session_ends is None else _moment(session_ends),
         "provider_uid": None if uid is None else uid.reveal(),
         "provider_uid_verified": release.provider_uid_verified,
         "cached": exchange.cached,
@@ -59,12 +55,19 @@ def release_answer(release: Release, request: TokenRequest, audit_id: str) -> Js
         "gigya_call_id": exchange.call_id,
         "audit_id": audit_id,
     }
-    for name in _WHERE_IT_APPLIES:
-        if members[name] is None:
-            del members[name]
+    present(members, _OF_SOME_RELEASES)
     if request.has_context:
         members["context"] = _as_it_came(request.context)  # may itself be null
     return JsonAnswer(members)
+
+
+_OF_SOME_RELEASES: Final = (
+    "expires_at",
+    "session_expires_at",
+    "provider_uid",
+    "provider_uid_verified",
+    "gigya_call_id",
+)
 
 
 def _as_it_came(context: Any) -> orjson.Fragment:

@@ -7,6 +7,7 @@ HEADERS: Final = "gigya_credential_proxy.headers"
 """Where a scope holds its request's headers as ``by_name`` returns them."""
 
 AUTHORIZATION: Final = b"authorization"
+CONTENT_LENGTH: Final = b"content-length"
 CONTENT_TYPE: Final = b"content-type"
 REQUEST_TIMEOUT: Final = b"request-timeout"
 TRACEPARENT: Final = b"traceparent"

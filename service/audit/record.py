@@ -156,7 +156,7 @@ _OF_SOME_REQUESTS: Final = (
 
 
 def present(members: dict[str, Any], optional: Iterable[str]) -> dict[str, Any]:
-    """Take from ``members`` those of the ``optional`` ones that are None, and return them."""
+    """Take out of ``members`` those of the ``optional`` ones that are None; return the others."""
     for name in optional:
         if members[name] is None:
             del members[name]

@@ -1,4 +1,4 @@
-"""One attempt at Gigya: a form, and a reply whose code is 0, or a trouble by its name."""
+"""What an attempt at Gigya sends, a form, and what comes: a reply whose code is 0, or a trouble."""
 
 from typing import Final
 

@@ -175,7 +175,7 @@ def _signed(credentials: Signed, call: Call) -> Authenticated:
 def _signature(key: HmacKey, call: Call, added: Mapping[str, str]) -> Authenticated:
     proof = {"apiKey": call.api_key, "timestamp": str(int(call.now)), "nonce": call.nonce}
     form = signature.encoded_form({**call.params, **added, **proof})
-    sig = key.sign(signature.base_string_of("POST", call.url, form))
+    sig = key.sign(signature.base_string("POST", call.url, form))
     return Authenticated(form=f"{form}&sig={signature.encoded(sig)}", headers={})
 
 

@@ -66,6 +66,7 @@ def decrypt(
     """
     unpad = UNPAD[padding]
     try:
+        # No plaintext is a variable of this function, whose frame hangs on ``Unopened``.
         opened = {
             name: Secret(plaintext)
             for name, blocks in sealed.items()

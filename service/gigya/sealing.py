@@ -101,10 +101,7 @@ def unsealed(
 
 def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, bytes]:
     return {
-        name: blocks
-        for name in filter(fields.__contains__, names)
-        for blocks in [blocks_of(fields[name])]
-        if blocks
+        name: blocks for name in names if name in fields and (blocks := blocks_of(fields[name]))
     }
 
 

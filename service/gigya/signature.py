@@ -58,11 +58,6 @@ def is_signature(text: str, key: bytes, signature: str) -> bool:
     return hmac.compare_digest(digest(text, key), given)
 
 
-def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
-    """Return what is signed of a request: every parameter that is sent, except ``sig``."""
-    return base_string_of(method, url, encoded_form(params))
-
-
 def encoded_form(params: Mapping[str, str]) -> str:
     """Return ``params`` as a form, percent-encoded: as it is sent and as it is signed.
 
@@ -74,8 +69,8 @@ def encoded_form(params: Mapping[str, str]) -> str:
     return "&".join(map("=".join, pairs))
 
 
-def base_string_of(method: str, url: str, form: str) -> str:
-    """Return what is signed of a request whose ``form`` is encoded and sorted already.
+def base_string(method: str, url: str, form: str) -> str:
+    """Return what is signed of a request: its ``form`` as it is sent, but for ``sig``.
 
     Names must hold nothing to encode, as all of Gigya's: the SDKs would encode them only once.
     """

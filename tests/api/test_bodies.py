@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope
 
 from service.api.bodies import CallerGone, read_body
+from service.api.headers import HEADERS, by_name
 from service.api.requests import LARGEST_BODY
 from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
@@ -18,7 +19,7 @@ from tests.virtual_time import VIRTUAL
 
 
 def scope(*headers: tuple[bytes, bytes]) -> Scope:
-    return {"type": "http", "headers": list(headers)}
+    return {"type": "http", HEADERS: by_name(headers)}
 
 
 async def unhurried(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
