@@ -96,12 +96,10 @@ class Pool:
         await self._connector.close()
 
     def _kept(self, destination: Destination) -> Wire | None:
-        """Return the connection that has been idle the longest, unless it is too long."""
+        """Return the connection that has been idle the longest of those that may be used."""
         idle = self._idle.get(destination.key)
         while idle:
             wire, since = idle.popleft()
-            if wire.is_spoiled:
-                return wire
             if not wire.is_closing and self._loop.time() - since <= self._keep_alive:
                 return wire
             wire.close()

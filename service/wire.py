@@ -69,9 +69,15 @@ class Wire(BaseProtocol):
         return answer
 
     def rest(self) -> bool:
-        """End an exchange whose answer was read whole; return whether the peer takes another."""
-        self._answer = None
-        return self._stays
+        """End an exchange whose answer was read whole; return whether another may follow.
+
+        None may where the peer has begun to say more, or has not taken all that was asked.
+        """
+        parsing, transport = self._parsing, self.transport
+        self._answer = self._parsing = None
+        if not self._stays or parsing is None or transport is None:
+            return False
+        return not (transport.get_write_buffer_size() or _has_begun(parsing))
 
     def close(self) -> None:
         """Close it, whatever is under way."""
@@ -90,11 +96,11 @@ class Wire(BaseProtocol):
             self._break(answer)
             return
         for message, payload in messages:
-            if message.code // 100 == 1 and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
-                continue  # an interim answer (RFC 9110 §15.2)
             if answer.done():  # a second answer to one request is nobody's
                 self._stays = False
                 return
+            if message.code // 100 == 1 and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
+                continue  # an interim answer (RFC 9110 §15.2)
             self._stays = not (message.should_close or is_upgraded)
             answer.set_result((message, payload))
 
@@ -109,9 +115,7 @@ class Wire(BaseProtocol):
         if answer is None or parsing is None:
             return
         if answer.done():
-            try:
-                parsing.feed_eof()
-            except Exception:  # noqa: BLE001  # likewise
+            if exc is not None or not _ends_well(parsing):
                 _break_off(answer)
         elif isinstance(exc, OSError):
             answer.set_exception(aiohttp.ClientOSError(*exc.args))
@@ -138,8 +142,27 @@ class Wire(BaseProtocol):
             answer.set_exception(httpx.RemoteProtocolError("the answer is not HTTP"))
 
 
+def _has_begun(parsing: HttpResponseParser) -> bool:
+    """Whether the beginning of another answer came behind the last one."""
+    try:
+        return parsing.feed_eof() is not None
+    except Exception:  # noqa: BLE001  # of kinds of its own
+        return True
+
+
+def _ends_well(parsing: HttpResponseParser) -> bool:
+    """Whether the answer that is being parsed may end with its connection."""
+    try:
+        parsing.feed_eof()
+    except Exception:  # noqa: BLE001  # likewise
+        return False
+    return True
+
+
 def _break_off(answer: "asyncio.Future[Heard]") -> None:
-    """Tell whoever reads the body of ``answer`` that no more of it comes."""
-    if not answer.cancelled() and answer.exception() is None:
-        _, payload = answer.result()
+    """Tell whoever reads the body of ``answer``, if it is not all there, that no more comes."""
+    if answer.cancelled() or answer.exception() is not None:
+        return
+    _, payload = answer.result()
+    if not payload.is_eof():
         payload.set_exception(aiohttp.ClientPayloadError("the answer broke off"))

@@ -1,6 +1,8 @@
 """What is heard over one connection, from a peer that says each octet when it wants to."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -14,6 +16,9 @@ from tests.test_outbound import OK, STALE, soon
 
 PAUSE = 0.02
 """Seconds after which what was written has been read, so that what follows is read by itself."""
+
+RESET = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+"""Has a socket that is closed say so by a reset (socket(7))."""
 
 END = b""
 """In the place of a part: the peer closes."""
@@ -130,6 +135,30 @@ class TestAnswers:
             assert b"{}" == (await ask()).body
         assert 2 == peer.connections
 
+    async def test_leave_no_request_behind(self) -> None:
+        """Where the peer answers before it has taken all of a request, no other follows it."""
+        connections, done = 0, asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await done.wait()
+            writer.transport.abort()
+
+        server, outbound = (
+            await asyncio.start_server(serve, "127.0.0.1", 0),
+            Outbound(open_transport()),
+        )
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server:
+            await outbound.send("POST", url, body=bytes(20_000_000), deadline=soon())
+            assert b"{}" == (await outbound.send("GET", url, deadline=soon())).body
+            await outbound.aclose()
+            done.set()
+        assert 2 == connections
+
     @pytest.mark.parametrize("says", [[CHUNKED + CHUNKS + TRAILERS + b"\r\n"], None])
     async def test_take_no_header_from_behind_the_body(self, says: list[bytes] | None) -> None:
         """A trailer is no header (RFC 9110 §6.5.1), whether it comes with the head or later."""
@@ -210,6 +239,19 @@ class TestBreaks:
                 await asked
         assert ("connection-lost", True) == (caught.value.reason, caught.value.sent)
 
+    async def test_by_a_reset_are_no_whole_body(self) -> None:
+        """A body that may end with its connection does not end with a reset (RFC 9112 §8)."""
+        async with asking([b"HTTP/1.1 200 OK\r\n\r\n{}"]) as (peer, ask):
+            asked = asyncio.ensure_future(ask())
+            await peer.arrived.wait()
+            await asyncio.sleep(2 * PAUSE)
+            transport = peer.writers[0].transport
+            transport.get_extra_info("socket").setsockopt(*RESET)
+            transport.abort()
+            with pytest.raises((BrokenReply, Unreachable)) as caught:
+                await asked
+        assert caught.value.sent
+
     async def test_at_the_cap_end_the_connection(self) -> None:
         """Nobody reads on behind what was too large."""
         head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
@@ -229,6 +271,20 @@ class TestSilence:
             await asyncio.sleep(2 * PAUSE)
             assert [b"{}", b"{}"] == [first.body, (await ask()).body]
         assert 2 == peer.connections
+
+    @pytest.mark.parametrize(
+        "behind",
+        [b"H", b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 100 Continue\r\n\r\n"],
+        ids=["an octet", "half a head", "an interim answer"],
+    )
+    @pytest.mark.parametrize("answer", [OK, CHUNKED + CHUNKS + b"\r\n"], ids=["length", "chunked"])
+    async def test_is_broken_by_whatever_follows_an_answer(
+        self, answer: bytes, behind: bytes
+    ) -> None:
+        """What comes behind an answer costs the connection at once, not the next request."""
+        async with asking([answer + behind], [OK]) as (peer, ask):
+            bodies = [(await ask()).body, (await ask()).body]
+        assert ([b"{}", b"{}"], 2) == (bodies, peer.connections)
 
     async def test_that_is_broken_ends_the_connection(self) -> None:
         """Who speaks unasked is hung up on, and not only when the connection is needed."""
