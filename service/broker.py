@@ -7,9 +7,10 @@ from typing import Protocol
 from service.audit.record import Entry
 from service.deadline import Clock, Deadline
 from service.errors import Missing, ReauthenticationRequired, TokenExpiring
-from service.live import Live
+from service.live import Live, Snapshot
 from service.model import (
     Caller,
+    CallerName,
     Field,
     ProviderTokens,
     Session,
@@ -93,16 +94,12 @@ class Broker:
 
         What becomes known on the way is noted in ``entry``; nothing is revealed here.
         """
-        policy = self._policy.snapshot
-        asked = self._resolve(caller, request, policy.value)
-        entry.provider, entry.asked = asked.row.name or None, asked.fields or ()
-        if asked.site in self._sites:  # never what a caller made up
-            entry.site = asked.site
-        decision = self._decide(asked, policy.value, entry)
+        inquiry = self._inquiry(caller, request, entry, deadline)
+        entry.provider, entry.asked = inquiry.row.name or None, inquiry.fields or ()
+        if inquiry.site in self._sites:  # never what a caller made up
+            entry.site = inquiry.site
+        decision = self._decide(inquiry, inquiry.rules.value)
         self._require_sinks()  # no session is opened that could not be released
-        inquiry = _Inquiry(
-            asked=asked, entry=entry, deadline=deadline, generation=policy.generation
-        )
         session, decision = await self._ask(inquiry, decision, request.max_age)
         try:
             return self._release(inquiry, decision, session)
@@ -116,15 +113,20 @@ class Broker:
     async def _ask(
         self, inquiry: "_Inquiry", decision: Decision, max_age: int | None
     ) -> tuple[Session, Decision]:
-        asked, entry = inquiry.asked, inquiry.entry
-        session = await self._sessions.session(
-            asked.query, max_age=max_age, deadline=inquiry.deadline
+        entry, request = inquiry.entry, inquiry.request
+        query = SessionQuery(
+            site=inquiry.site,
+            provider=inquiry.row.name,
+            uid=request.uid,
+            cid=request.cid,
+            sign_ids=request.verify_provider_uid,
         )
+        session = await self._sessions.session(query, max_age=max_age, deadline=inquiry.deadline)
         entry.exchange = session.exchange
         entry.token_expires_at = session.token_expires_at
-        if (policy := self._policy.snapshot).generation != inquiry.generation:
+        if (rules := self._policy.snapshot) is not inquiry.rules:
             # The rules changed while Gigya was asked: both must allow what goes out.
-            newer = self._decide(asked, policy.value, entry)
+            newer = self._decide(inquiry, rules.value)
             decision = replace(newer, allowed=decision.allowed & newer.allowed)
             if not decision.allowed:
                 entry.decision, error = "deny", refusal(Missing.FIELD)
@@ -132,26 +134,39 @@ class Broker:
                 raise error
         return session, decision
 
-    def _resolve(self, caller: Caller, request: TokenRequest, policy: Policy) -> "_Asked":
-        site = policy.site_for(caller.name, request.site)
+    def _inquiry(
+        self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
+    ) -> "_Inquiry":
+        rules = self._policy.snapshot
+        site = rules.value.site_for(caller.name, request.site)
         found = named(
-            policy,
+            rules.value,
             self._catalogues,
             caller=caller.name,
             site=site,
             provider=request.provider,
             fields=request.fields,
         )
-        return _Asked(caller=caller, request=request, site=site, row=found.row, fields=found.fields)
+        return _Inquiry(
+            caller=caller.name,
+            request=request,
+            rules=rules,
+            site=site,
+            row=found.row,
+            fields=found.fields,
+            entry=entry,
+            deadline=deadline,
+        )
 
-    def _decide(self, asked: "_Asked", policy: Policy, entry: Entry) -> Decision:
+    def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
+        entry, proof = inquiry.entry, inquiry.request.uid_signature
         decision = self._decided(
             policy,
-            caller=asked.caller.name,
-            site=asked.site,
-            provider=asked.row.name,
-            fields=asked.fields,
-            has_user_proof=self._has_user_proof(asked.request, asked.site),
+            caller=inquiry.caller,
+            site=inquiry.site,
+            provider=inquiry.row.name,
+            fields=inquiry.fields,
+            has_user_proof=proof is not None and self._is_proved(inquiry, proof),
         )
         entry.rule, entry.reason = decision.rule, decision.reason
         entry.decision = "deny" if decision.missing else "allow"
@@ -159,33 +174,29 @@ class Broker:
             raise refusal(decision.missing)
         return decision
 
-    def _has_user_proof(self, request: TokenRequest, site: SiteName) -> bool:
-        proof = request.uid_signature
-        return (
-            proof is not None
-            and site in self._sites
-            and self._sites[site].user_proofs.vouches(request.uid, proof, now=self._clock.wall())
-        )
+    def _is_proved(self, inquiry: "_Inquiry", proof: UidSignature) -> bool:
+        site, uid = self._sites.get(inquiry.site), inquiry.request.uid
+        return site is not None and site.user_proofs.vouches(uid, proof, now=self._clock.wall())
 
     def _release(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Release:
-        asked, now = inquiry.asked, self._clock.wall()
+        request, asked, now = inquiry.request, inquiry.fields, self._clock.wall()
         tokens = provider_tokens(
-            asked.row,
+            inquiry.row,
             session,
             allowed=decision.allowed,
             now=now,
-            naming=self._sites[asked.site].naming,
-            min_ttl=asked.request.min_ttl,
-            asked=None if asked.fields is None else frozenset(asked.fields),
+            naming=self._sites[inquiry.site].naming,
+            min_ttl=request.min_ttl,
+            asked=None if asked is None else frozenset(asked),
         )
         inquiry.entry.would_deny = decision.would_deny(tokens.released)
         return Release(
-            site=asked.site,
-            row=asked.row,
+            site=inquiry.site,
+            row=inquiry.row,
             provider_tokens=tokens,
             provider_uid_verified=(
                 session.provider_uid_verified
-                if asked.request.verify_provider_uid and tokens.provider_uid is not None
+                if request.verify_provider_uid and tokens.provider_uid is not None
                 else None
             ),
             age=max(0, int(now - session.fetched_at)),
@@ -193,33 +204,18 @@ class Broker:
         )
 
 
-@value()
-class _Asked:
-    """A request whose names are resolved."""
+@value(eq=False)
+class _Inquiry:
+    """A request whose names are resolved; ``rules`` are those by which they are.
 
-    caller: Caller
+    What becomes known on the way is noted in ``entry``.
+    """
+
+    caller: CallerName
     request: TokenRequest
+    rules: Snapshot[Policy]
     site: SiteName
     row: Row
     fields: tuple[Field, ...] | None
-
-    @property
-    def query(self) -> SessionQuery:
-        """What to ask Gigya."""
-        return SessionQuery(
-            site=self.site,
-            provider=self.row.name,
-            uid=self.request.uid,
-            cid=self.request.cid,
-            sign_ids=self.request.verify_provider_uid,
-        )
-
-
-@value(eq=False)
-class _Inquiry:
-    """What one request's questions have in common; ``generation`` is that of its first decision."""
-
-    asked: _Asked
     entry: Entry
     deadline: Deadline
-    generation: int

@@ -6,7 +6,6 @@ connection has a timer, and what is refused gets a status line and nothing else.
 """
 
 import asyncio
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, NoReturn
 
@@ -53,6 +52,8 @@ class Connection(Parting):
     Where its authority is no longer trusted, ``PEER_DISTRUSTED`` goes with it.
     ``accepted_at`` is a reading of the loop's clock, ``generation`` that of the TLS context.
     """
+
+    scope: Any  # with what we tell the application of the peer, which uvicorn's type has not
 
     def __init__(
         self, config: Config, hall: Hall, *, accepted_at: float | None = None, generation: int = 0
@@ -111,17 +112,7 @@ class Connection(Parting):
         self._begun += 1
         self._fed = 0
         if self._certificate is not None:
-            self._tell({PEER_CERTIFICATE: self._certificate.der})
-
-    def _tell(self, facts: Mapping[str, object]) -> None:
-        """Tell the application of the peer."""
-        scope: Any = self.scope
-        scope.update(facts)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer, which comes after the body, is none (RFC 9110 §6.5.1)."""
-        if self._reading is Reading.HEAD:
-            super().on_header(name, value)
+            self.scope[PEER_CERTIFICATE] = self._certificate.der
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
@@ -131,9 +122,10 @@ class Connection(Parting):
             if self._method == b"CONNECT":
                 self._fail(MALFORMED)
             return  # for ``_decline``
-        if self._is_older and self._certificate and not self.hall.trusts(self.transport):
-            self._tell({PEER_DISTRUSTED: True})
+        if self._certificate and self._is_older and not self.hall.trusts(self.transport):
+            self.scope[PEER_DISTRUSTED] = True
         super().on_headers_complete()
+        self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
         self._limit.stop()
@@ -154,7 +146,7 @@ class Connection(Parting):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        self._tell({BODY_IS_HERE: True})
+        self.scope[BODY_IS_HERE] = True
         self._reading = Reading.NOTHING
         self._limit.stop()
 

@@ -2,16 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from functools import lru_cache
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cached_property
 from typing import Final, cast
 
 import aiohttp
 import httpx
 import yarl
-from aiohttp.http import RawResponseMessage
-from aiohttp.http_exceptions import HttpProcessingError
+
+from service.pool import Destination, Pool
+from service.wire import Wire
 
 Transport = httpx.AsyncBaseTransport
 """What an ``Outbound`` drives, here and in tests: httpx's interface, without httpx's pool."""
@@ -77,15 +77,36 @@ def open_transport(
     """
     fixed = context if context is not None or trust is not None else tls_context()
     return AiohttpTransport(
-        lambda: aiohttp.TCPConnector(limit=connections, keepalive_timeout=keep_alive),
+        lambda: Pool(limit=connections, keep_alive=keep_alive),
         trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
         proxy=None if proxy_url is None else yarl.URL(proxy_url),
         proxy_authorization=proxy_authorization,
     )
 
 
-class Spoiled(httpx.ConnectError):
-    """No connection to a peer is as silent as it must be; nothing was sent."""
+ADDRESS: Final = "address"
+"""The extension of a request that holds its URL as text, for who has it: httpx writes it anew."""
+
+Fields = Sequence[tuple[bytes, bytes]]
+"""Names and values of headers, as they are on the wire."""
+
+
+class Whole(httpx.Response):
+    """An answer that came whole, as most do: its ``fields`` and its ``body`` as they came.
+
+    Who takes those spares httpx's headers, whose making takes several calls for each of them.
+    """
+
+    def __init__(self, status: int, fields: Fields, body: bytes) -> None:
+        super().__init__(status, stream=httpx.ByteStream(body))
+        self.fields = fields
+        self.body = body
+        del self.headers  # httpx's own, empty, which hide those that are made when asked for
+
+    @cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set like any other
+        """The same headers as httpx's."""
+        return httpx.Headers(self.fields)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -97,60 +118,51 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        connector: Callable[[], aiohttp.TCPConnector],
+        pool: Callable[[], Pool],
         *,
         trust: Trust,
         proxy: yarl.URL | None,
         proxy_authorization: Callable[[], str] | None,
     ) -> None:
-        self._open = connector
-        self._connector: aiohttp.TCPConnector | None = None
+        self._open = pool
+        self._pool: Pool | None = None
         self._trust = trust
         self._proxy = proxy
         self._proxy_authorization = proxy_authorization
-        self._destinations: dict[str, aiohttp.ClientRequest] = {}
+        self._destinations: dict[str, Destination] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request once; raises ``Spoiled``, and what aiohttp raises."""
-        destination = self._destination(str(request.url))
-        sent = _framed(request, destination.url.raw_path_qs)
-        connection = await self._connect(destination, request.extensions["timeout"]["connect"])
+        destination = self._destination(request.extensions.get(ADDRESS) or str(request.url))
+        sent = _framed(request, destination.target)
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = self._open()
+        wire = await pool.take(destination, request.extensions["timeout"]["connect"])
         try:
-            message, payload = await _answer(connection, sent)
-            stream = _whole(connection, payload) if payload.is_eof() else _Body(connection, payload)
+            message, payload = await wire.ask(sent)
+            if not payload.is_eof():
+                stream = _Body(pool, destination, wire, payload)
+                return httpx.Response(message.code, headers=message.raw_headers, stream=stream)
+            whole = Whole(message.code, message.raw_headers, payload.read_nowait())
         except BaseException:
-            connection.close()
+            pool.drop(wire)
             raise
-        return httpx.Response(message.code, headers=list(message.raw_headers), stream=stream)
+        pool.give_back(destination, wire)
+        return whole
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._connector is not None:
-            await self._connector.close()
+        if self._pool is not None:
+            await self._pool.aclose()
 
-    async def _connect(
-        self, destination: aiohttp.ClientRequest, seconds: float
-    ) -> aiohttp.connector.Connection:
-        connector = self._connector
-        if connector is None:
-            connector = self._connector = self._open()
-        try:
-            for _ in range(SPOILED):
-                found = await connector.connect(destination, traces=[], timeout=_timeout(seconds))
-                if found.protocol is None or not found.protocol.should_close:
-                    return found
-                found.close()
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        raise Spoiled("the peer speaks before it is asked")
-
-    def _destination(self, url: str) -> aiohttp.ClientRequest:
-        """Return where ``url`` leads: what aiohttp finds a connection by, never what is sent."""
+    def _destination(self, url: str) -> Destination:
+        """Return where ``url`` leads, by the trust of this moment."""
         trust = self._trust()
         known = self._destinations.get(url)
-        if known is not None and known.ssl is trust:
+        if known is not None and known.dialled.ssl is trust:
             return known
-        made = aiohttp.ClientRequest(
+        dialled = aiohttp.ClientRequest(
             "POST",
             yarl.URL(url),
             loop=asyncio.get_running_loop(),
@@ -158,7 +170,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             proxy=self._proxy,
             proxy_headers=self._proxy_headers(),
         )
-        if self._proxy is None:  # behind a proxy, aiohttp writes into it
+        made = Destination(
+            dialled=dialled,
+            key=dialled.connection_key,
+            target=dialled.url.raw_path_qs.encode("ascii"),
+        )
+        if self._proxy is None:  # behind a proxy, aiohttp writes into what it dials by
             if len(self._destinations) >= DESTINATIONS:
                 self._destinations.clear()
             self._destinations[url] = made
@@ -171,61 +188,39 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return {"proxy-authorization": self._proxy_authorization()}
 
 
-SPOILED: Final = 4
-"""Connections that one request gives up because something came over them that nobody had asked for.
-
-What came would be taken for the answer to the next request, which may be about another user.
-"""
-
 DESTINATIONS: Final = 64
 """Addresses of one peer that are remembered; it has a handful."""
 
 
-def _framed(request: httpx.Request, target: str) -> bytes:
-    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers."""
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target.encode("ascii"))]
-    lines += [name + b": " + value for name, value in request.headers.raw]
+MEANS_A_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods of which even an empty body's length is told (RFC 9110 §8.6)."""
+
+
+def _framed(request: httpx.Request, target: bytes) -> bytes:
+    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers.
+
+    Whoever makes it leaves the length to us, who put it beside the body.
+    """
+    body = b"".join(cast("httpx.SyncByteStream", request.stream))
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
+    lines += [b"%b: %b" % field for field in request.headers.raw]
+    if body or request.method in MEANS_A_BODY:
+        lines.append(b"content-length: %d" % len(body))
     head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if (head.count(b"\r"), head.count(b"\n"), head.count(b"\0")) != (breaks, breaks, 0):
+    if b"\0" in head or head.splitlines() != lines:
         raise ValueError("a header holds a line break")
-    return b"%b\r\n\r\n%b" % (head, b"".join(cast("httpx.SyncByteStream", request.stream)))
-
-
-async def _answer(
-    connection: aiohttp.connector.Connection, sent: bytes
-) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
-    """Send, and return the head of what is answered and where its body will come."""
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None or transport.is_closing():
-        raise aiohttp.ClientConnectionResetError("the connection was lost before it was used")
-    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-    transport.write(sent)
-    while True:
-        try:
-            message, payload = await protocol.read()
-        except HttpProcessingError as error:
-            raise httpx.RemoteProtocolError("the answer is not HTTP") from error
-        if message.code // 100 != 1 or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
-            return message, payload
-
-
-def _whole(
-    connection: aiohttp.connector.Connection, payload: aiohttp.StreamReader
-) -> httpx.ByteStream:
-    """Return a body that is all here, as most are; its connection is free again."""
-    body = payload.read_nowait()
-    connection.release()
-    return httpx.ByteStream(body)
+    return b"%b\r\n\r\n%b" % (head, body)
 
 
 class _Body(httpx.AsyncByteStream):
     """The body of an answer; its connection is free again when all of it was read."""
 
     def __init__(
-        self, connection: aiohttp.connector.Connection, payload: aiohttp.StreamReader
+        self, pool: Pool, destination: Destination, wire: Wire, payload: aiohttp.StreamReader
     ) -> None:
-        self._connection = connection
+        self._pool = pool
+        self._destination = destination
+        self._wire = wire
         self._payload = payload
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -235,11 +230,6 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """End; a connection whose answer was not read to its end is closed."""
         if self._payload.at_eof():
-            self._connection.release()
+            self._pool.give_back(self._destination, self._wire)
         else:
-            self._connection.close()
-
-
-@lru_cache(maxsize=64)  # nearly every request has the configured one
-def _timeout(connect: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(connect=connect, sock_connect=connect)
+            self._pool.drop(self._wire)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from operator import countOf, itemgetter
 from typing import Final
 
 OFFER: Final = frozenset({b"upgrade", b"http2-settings"})
@@ -51,7 +52,7 @@ REFUSALS: Final = (MALFORMED, HOST, FRAMING, PIPELINE, TOO_LARGE, TOO_SLOW)
 
 def host_fault(headers: Headers, version: str) -> Unacceptable | None:
     """Return what is wrong with ``Host``: RFC 9112 §3.2 wants one in any 1.1 request."""
-    hosts = [name for name, _ in headers].count(b"host")
+    hosts = countOf(map(itemgetter(0), headers), b"host")
     return HOST if hosts > 1 or (hosts == 0 and version == "1.1") else None
 
 

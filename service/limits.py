@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -98,7 +99,8 @@ class _Users:
 
     def note(self, digest: bytes, limit: DistinctUsers, now: float) -> float:
         """Count the user; return the seconds until it fits in where it does not."""
-        while self._seen and next(iter(self._seen.values())) <= now - limit.window:
+        # By the same sum as what is told to wait: a user who need not wait has been counted.
+        while self._seen and next(iter(self._seen.values())) + limit.window <= now:
             self._seen.popitem(last=False)
         if digest not in self._seen and len(self._seen) >= limit.count:
             return self._until_room(limit, now)
@@ -113,30 +115,33 @@ class _Users:
 
 
 class _State:
-    """What one caller has used."""
+    """What one caller has used, and under which limits: none at first.
 
-    __slots__ = ("bucket", "census", "in_flight", "users")
+    As a block it is one more request in flight.
+    """
+
+    __slots__ = ("bucket", "census", "in_flight", "limits", "rate", "users")
 
     def __init__(self) -> None:
+        self.limits = CallerLimits()
+        self.rate: Rate | None = None
         self.bucket: Bucket | None = None
         self.in_flight = 0
         self.users = _Users()
         self.census = Census()
 
-
-class Stay:
-    """One admitted request: in flight for as long as its block lasts."""
-
-    __slots__ = ("_state",)
-
-    def __init__(self, state: _State) -> None:
-        self._state = state
+    def under(self, limits: CallerLimits) -> "_State":
+        """Return this, which has ``limits`` from now on."""
+        self.limits, self.rate = limits, None
+        if limits.rate and limits.burst != 0:
+            self.rate = Rate.of(limits.rate, limits.burst)
+        return self
 
     def __enter__(self) -> None:
-        self._state.in_flight += 1
+        self.in_flight += 1
 
     def __exit__(self, *_: object) -> None:
-        self._state.in_flight -= 1
+        self.in_flight -= 1
 
 
 class Limits:
@@ -149,49 +154,47 @@ class Limits:
     def __init__(
         self, limits: Mapping[CallerName, CallerLimits], *, clock: Clock, key: bytes
     ) -> None:
-        self._limits = limits
-        self._states: dict[CallerName, _State] = {name: _State() for name in limits}
+        self._states: Mapping[CallerName, _State] = {}
         self._clock = clock
         self._key = key
+        self.replace(limits)
 
     def replace(self, limits: Mapping[CallerName, CallerLimits]) -> None:
         """Put reloaded limits in place; what the callers have used so far goes on counting."""
-        self._states = {name: self._states.get(name) or _State() for name in limits}
-        self._limits = limits
+        self._states = {name: self._of(name).under(row) for name, row in limits.items()}
 
-    def admit(self, caller: CallerName) -> "Stay":
-        """Count one request of the caller; it is in flight until the end of the block that it is.
+    def admit(self, caller: CallerName) -> AbstractContextManager[None]:
+        """Count one request of the caller, and return the block in which it is in flight.
 
         Raises ``RateLimited``.
         """
-        state, limits = self._of(caller)
-        if limits.in_flight and state.in_flight >= limits.in_flight:
+        state = self._of(caller)
+        most = state.limits.in_flight
+        if most and state.in_flight >= most:
             raise RateLimited(
                 "Too many requests of this caller are in flight.",
                 reason="limit-in-flight",
                 retry_after=IN_FLIGHT_RETRY,
             )
-        self._take(state, limits)
-        return Stay(state)
+        if state.rate is not None:
+            self._take(state, state.rate)
+        return state
 
     @property
     def callers(self) -> Sequence[CallerName]:
         """Who has limits, or could have."""
-        return tuple(self._limits)
+        return tuple(self._states)
 
     def users(self, caller: CallerName) -> int:
         """Return about how many different users the caller asked for in the last hour."""
-        state, _ = self._of(caller)
-        return state.census.estimate(self._clock.monotonic())
+        return self._of(caller).census.estimate(self._clock.monotonic())
 
-    def _of(self, caller: CallerName) -> tuple[_State, CallerLimits]:
+    def _of(self, caller: CallerName) -> _State:
         # A caller that a reload has just removed has no limits left, and no grants either.
-        return self._states.get(caller) or _State(), self._limits.get(caller) or CallerLimits()
+        return self._states.get(caller) or _State()
 
-    def _take(self, state: _State, limits: CallerLimits) -> None:
-        if not limits.rate or limits.burst == 0:
-            return
-        rate, now = Rate.of(limits.rate, limits.burst), self._clock.monotonic()
+    def _take(self, state: _State, rate: Rate) -> None:
+        now = self._clock.monotonic()
         state.bucket = state.bucket or Bucket(rate, now)
         wait = state.bucket.take(rate, now)
         if wait > 0.0:
@@ -201,13 +204,14 @@ class Limits:
 
     def note_user(self, caller: CallerName, uid: Uid) -> None:
         """Count one of the caller's users; raises ``RateLimited`` where it is one too many."""
-        state, limits = self._of(caller)
+        state = self._of(caller)
         octets, now = uid.encode("utf-8", "surrogatepass"), self._clock.monotonic()
         digest = blake2b(octets, digest_size=8, key=self._key).digest()
         state.census.note(digest, now)
-        if limits.distinct_users is None or limits.distinct_users.count == 0:
+        limit = state.limits.distinct_users
+        if limit is None or limit.count == 0:
             return
-        wait = state.users.note(digest, limits.distinct_users, now)
+        wait = state.users.note(digest, limit, now)
         if wait > 0.0:
             raise RateLimited(
                 "This caller has asked for as many different users as it may for now.",

@@ -45,16 +45,12 @@ class Lines:
         """How many lines found no room or no reader."""
         return self._lost
 
-    def put(self, line: bytes) -> None:
-        """Take a line, which ends in a newline."""
+    def write(self, text: str) -> int:
+        """Take a line of text, which ends in a newline."""
         if self._waiting.qsize() < self._most:
-            self._waiting.put(line)
+            self._waiting.put(text.encode("utf-8", "backslashreplace"))
         else:
             self._lose(1)
-
-    def write(self, text: str) -> int:
-        """Take a line of text."""
-        self.put(text.encode("utf-8", "backslashreplace"))
         return len(text)
 
     def flush(self) -> None:

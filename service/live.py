@@ -15,28 +15,25 @@ class Snapshot(Generic[T]):
 
 
 class Live(Generic[T]):
-    """The current value of something that can be reloaded; readers take one snapshot each."""
+    """The current value of something that can be reloaded; readers take one snapshot each.
 
-    __slots__ = ("_snapshot",)
+    ``replace`` alone may set its attributes; they are no properties, because each request reads
+    fifteen of them.
+    """
+
+    __slots__ = ("generation", "snapshot", "value")
 
     def __init__(self, value: T) -> None:
-        self._snapshot = Snapshot(value, 1)
-
-    @property
-    def snapshot(self) -> Snapshot[T]:
-        """The value and its generation, read together."""
-        return self._snapshot
-
-    @property
-    def value(self) -> T:
-        """The value alone."""
-        return self._snapshot.value
-
-    @property
-    def generation(self) -> int:
-        """A number that grows by one with each replacement."""
-        return self._snapshot.generation
+        self._put(Snapshot(value, 1))
 
     def replace(self, value: T) -> None:
         """Put ``value`` in place for whoever takes a snapshot from now on."""
-        self._snapshot = Snapshot(value, self._snapshot.generation + 1)
+        self._put(Snapshot(value, self.generation + 1))
+
+    def _put(self, snapshot: Snapshot[T]) -> None:
+        self.snapshot = snapshot
+        """The value and its generation, read together."""
+        self.value = snapshot.value
+        """The value alone."""
+        self.generation = snapshot.generation
+        """A number that grows by one with each replacement."""

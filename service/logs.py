@@ -8,21 +8,31 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 
-from service.audit.record import Entry
+from service.audit.record import Entry, present
 from service.http_methods import told
+from service.model import Exchange
 from service.quiet import quietly
 
 REQUEST: Final = "request"
 UNEXPECTED: Final = "unexpected"
-LEVELS: Final = ("debug", "info", "warning", "error")
+GRAVITIES: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+LEVELS: Final = tuple(GRAVITIES)
 
 Line = MutableMapping[str, Any]
+Processor = Callable[[Any, str, Line], Any]
+"""Takes a line as structlog has it: after a logger and the level."""
 
 
 class Stream(Protocol):
@@ -47,38 +57,34 @@ class Log:
 
     def __init__(self, stream: Stream, *, level: str = "info", form: str = "auto") -> None:
         is_console = form == "console" or (form == "auto" and stream.isatty())
-        self._last: Any = _for_people() if is_console else _for_machines()
-        self._first: tuple[Any, ...] = (
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-        )
+        self._rendered: Processor = _for_people() if is_console else _for_machines
         self._stream = stream
         self._libraries: logging.Logger | None = None
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
         """Say only what is at least as grave as ``level``."""
-        self._number = logging.getLevelNamesMapping()[level.upper()]
+        self._level, self._gravity = level, GRAVITIES[level]
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
-            processors=[*self._first, self._last],
-            wrapper_class=structlog.make_filtering_bound_logger(self._number),
+            processors=[_stamped, self._rendered],
+            wrapper_class=structlog.make_filtering_bound_logger(self._gravity),
         ).bind()
         if self._libraries is not None:
             # Libraries' INFO says too much: httpx's has whole URLs.
-            self._libraries.setLevel(max(self._number, logging.WARNING))
+            self._libraries.setLevel(max(self._gravity, logging.WARNING))
 
     def take_over(self) -> None:
         """Send the lines of libraries here, in the same form: texts and places, never objects."""
         handler = _Handler(self._stream, self)
         formatter = structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._last],
-            foreign_pre_chain=[*self._first, _without_objects],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, self._rendered],
+            foreign_pre_chain=[_stamped, _without_objects],
         )
         handler.setFormatter(formatter)
         self._libraries = logging.getLogger()
         self._libraries.handlers[:] = [handler]
-        self.set_level(logging.getLevelName(self._number))
+        self.set_level(self._level)
         # Python's own hooks write messages, and wait for whoever reads standard error.
         threading.excepthook = lambda failed: self._escaped(failed.exc_value)
         sys.unraisablehook = lambda failed: self._escaped(failed.exc_value)
@@ -145,13 +151,12 @@ class _Handler(logging.StreamHandler[Stream]):
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     """Return the canonical line of one request: what an engineer greps for, and no user."""
-    exchange = entry.exchange
-    members = {
+    line = {
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
-        "method": entry.method and told(entry.method),
-        "caller": entry.caller and entry.caller.name,
+        "method": None if entry.method is None else told(entry.method),
+        "caller": None if entry.caller is None else entry.caller.name,
         "site": entry.site,
         "provider": entry.provider,
         "outcome": entry.outcome,
@@ -160,13 +165,34 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "would_deny": entry.would_deny,
         "status": entry.status,
         "milliseconds": round(seconds * 1000, 3),
-        "gigya_error_code": exchange and exchange.error_code,
-        "gigya_call_id": exchange and exchange.call_id,
-        "gigya_attempts": exchange and exchange.attempts,
-        "gigya_milliseconds": exchange and round(exchange.milliseconds, 3),
-        "cached": exchange and exchange.cached,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    present(line, _OF_SOME_REQUESTS)
+    return line if entry.exchange is None else line | _of_gigya(entry.exchange)
+
+
+_OF_SOME_REQUESTS: Final = (
+    "trace_id",
+    "route",
+    "method",
+    "caller",
+    "site",
+    "provider",
+    "reason",
+    "rule",
+    "would_deny",
+    "status",
+)
+
+
+def _of_gigya(exchange: Exchange) -> dict[str, Any]:
+    line = {
+        "gigya_error_code": exchange.error_code,
+        "gigya_call_id": exchange.call_id,
+        "gigya_attempts": exchange.attempts,
+        "gigya_milliseconds": round(exchange.milliseconds, 3),
+        "cached": exchange.cached,
+    }
+    return present(line, ("gigya_error_code", "gigya_call_id"))
 
 
 def places(error: BaseException) -> dict[str, Any]:
@@ -188,7 +214,7 @@ def places(error: BaseException) -> dict[str, Any]:
 _LONGEST_CHAIN: Final = 5
 
 
-def _for_people() -> Any:
+def _for_people() -> Processor:
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
     def render(logger: Any, name: str, line: Line) -> Any:
@@ -204,8 +230,11 @@ def _printable(value: Any) -> Any:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
 
 
-def _for_machines() -> Any:
-    return structlog.processors.JSONRenderer(serializer=_serialise)
+def _stamped(_: Any, level: str, line: Line) -> Line:
+    # structlog's two processors in one: each is a call, and a loop around it.
+    line["level"] = level
+    line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return line
 
 
 def _without_objects(_: Any, __: str, line: Line) -> Line:
@@ -216,7 +245,7 @@ def _without_objects(_: Any, __: str, line: Line) -> Line:
     return line
 
 
-def _serialise(line: Any, **_: Any) -> str:
+def _for_machines(_: Any, __: str, line: Line) -> str:
     try:
         return orjson.dumps(line, default=_type_of).decode()
     except TypeError:  # half a surrogate pair, or a number that needs more than 64 bits

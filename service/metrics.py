@@ -16,14 +16,13 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
     start_http_server,
 )
 
-from service.counters import Counter
+from service.counters import Counter, Histogram
 
 NAMESPACE: Final = "credential_proxy"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -158,33 +157,32 @@ class Metrics:
             ProcessCollector(registry=self._registry)
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._series = _Series(self._made)
         self._prepare: list[Callable[[], None]] = []
         self._exposing = Lock()
 
     def begin(self, name: str, *labels: str) -> None:
         """Show a series before there is anything to tell: alerts see its first change as one."""
-        self._child(name, labels)
+        _ = self._series[name, labels]
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Count; never raises. To be called on the event loop."""
         try:
-            child = self._children.get((name, *labels))
-            (child or self._child(name, labels)).inc(by)
+            self._series[name, labels].value += by
         except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
-        """Put a measurement into a histogram; never raises."""
+        """Put a measurement into a histogram; never raises. To be called on the event loop."""
         try:
-            self._child(name, labels).observe(seconds)
+            self._series[name, labels].observe(seconds)
         except Exception:  # noqa: BLE001  # likewise
             return
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge; never raises."""
         try:
-            self._child(name, labels).set(value)
+            self._series[name, labels].set(value)
         except Exception:  # noqa: BLE001  # likewise
             return
 
@@ -200,7 +198,7 @@ class Metrics:
             except Exception:  # noqa: BLE001  # likewise
                 return math.nan
 
-        self._child(name, labels).set_function(read)
+        self._series[name, labels].set_function(read)
 
     def prepare(self, work: Callable[[], None]) -> None:
         """Have ``work`` set gauges that belong together before each exposition, on its thread."""
@@ -208,7 +206,9 @@ class Metrics:
 
     def forget(self, name: str) -> None:
         """Drop all series of a metric, before it says something new."""
-        self._children = {key: child for key, child in self._children.items() if key[0] != name}
+        for key in list(self._series):
+            if key[0] == name:
+                del self._series[key]
         self._made[name].clear()
 
     def exposition(self) -> bytes:
@@ -227,15 +227,6 @@ class Metrics:
         server, _ = start_http_server(port, registry=self._registry)
         return server.server_port
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
-        key = (name, *labels)
-        child = self._children.get(key)
-        if child is None:
-            made = self._made[name]
-            is_plain = not labels and not isinstance(made, Counter)
-            child = self._children[key] = made if is_plain else made.labels(*labels)
-        return child
-
     def _make(self, row: Row) -> Any:
         options: dict[str, Any] = {"buckets": row.bounds} if row.kind is Kind.HISTOGRAM else {}
         return _MAKERS[row.kind](
@@ -246,3 +237,21 @@ class Metrics:
             registry=self._registry,
             **options,
         )
+
+
+class _Series(dict[tuple[str, tuple[str, ...]], Any]):
+    """Each series that was told of, by its metric's name and its labels; begun when it is told of.
+
+    Asking for what no metric has raises ``KeyError`` or ``ValueError``.
+    """
+
+    def __init__(self, made: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._made = made
+
+    def __missing__(self, key: tuple[str, tuple[str, ...]]) -> Any:
+        name, labels = key
+        made = self._made[name]
+        is_plain = not labels and isinstance(made, Gauge)
+        self[key] = series = made if is_plain else made.labels(*labels)
+        return series

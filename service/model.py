@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from service.secret import Secret
 from service.values import value
@@ -100,15 +100,21 @@ class TokenRequest:
     uid_signature: UidSignature | None = None
 
 
-@value()
-class SessionQuery:
-    """Which session to get from Gigya: everything that makes two calls the same call."""
+class SessionQuery(NamedTuple):
+    """Which session to get from Gigya: everything that makes two calls the same call.
+
+    A tuple, since it is a key: each request looks it up four times and more.
+    """
 
     site: SiteName
     provider: ProviderName
-    uid: Uid = field(repr=False)
-    cid: str | None = field(default=None, repr=False)
+    uid: Uid
+    cid: str | None = None
     sign_ids: bool = False
+
+    def __repr__(self) -> str:
+        """Show no user."""
+        return f"SessionQuery({self.site!r}, {self.provider!r}, sign_ids={self.sign_ids})"
 
 
 @value()
@@ -125,6 +131,18 @@ class Exchange:
     cached: bool = False
     key_slot: int | None = None
     asked_at: float | None = field(default=None, compare=False)
+
+    def opened_by(self, slot: int) -> "Exchange":
+        """Return it with the slot of the key that opened the reply."""
+        return Exchange(
+            error_code=self.error_code,
+            call_id=self.call_id,
+            attempts=self.attempts,
+            milliseconds=self.milliseconds,
+            cached=self.cached,
+            key_slot=slot,
+            asked_at=self.asked_at,
+        )
 
 
 @value(eq=False)

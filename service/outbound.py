@@ -1,24 +1,22 @@
 """The only door out: one request, one capped answer by a deadline, over httpx's interface."""
 
-import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from functools import lru_cache
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 import aiohttp
 import httpx
 
+from service.alarm import Alarm
 from service.deadline import Deadline
-from service.engine import Spoiled, Transport
+from service.engine import ADDRESS, Fields, Transport, Whole
+from service.pool import Spoiled
 from service.values import value
-
-T = TypeVar("T", bytes, bytearray)
 
 OURS: Final = {"accept-encoding": "identity", "user-agent": "gigya-credential-proxy"}
 """Sent with each request: an encoded body could be a bomb, so none is asked for."""
-_OURS: Final = tuple(OURS.items())
 
 
 class OutboundError(Exception):
@@ -95,17 +93,23 @@ class Outbound:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
         body: bytes | None = None,
         deadline: Deadline,
     ) -> Answer:
         """Return the peer's answer; never follows a redirect, keeps a cookie or tries again.
 
+        ``headers`` may hold secrets; ``content_type`` is one of few, and known ahead.
         Raises the subclasses of ``OutboundError`` and nothing else; none holds what was sent.
         """
         trouble: OutboundError
         try:
-            request = self._request(method, url, headers or {}, body, deadline)
-            async with asyncio.timeout(deadline.remaining()):
+            left = deadline.remaining()
+            if not left:
+                raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
+            known = _known(url, content_type)
+            request = self._request(method, known, headers, body, left)
+            with Alarm(left):
                 return await self._exchange(request)
         except OutboundError as error:
             trouble = error
@@ -120,42 +124,35 @@ class Outbound:
     def _request(
         self,
         method: str,
-        url: str,
-        headers: Mapping[str, str],
+        known: "_Known",
+        headers: Mapping[str, str] | None,
         body: bytes | None,
-        deadline: Deadline,
+        left: float,
     ) -> httpx.Request:
-        left = deadline.remaining()
-        if not left:
-            raise TimedOut(sent=False)
         connect = min(self._connect, left)
-        address, host = _address(url)
-        framing = [("host", host)]
-        if body is not None:
-            framing.append(("content-length", str(len(body))))
-        # Framed here and given a stream: what httpx would do for itself costs four times as much.
+        # Given a stream: what httpx would do for itself costs four times as much.
         return httpx.Request(
             method,
-            address,
-            headers=[*framing, *_OURS, *headers.items()],
+            known.url,
+            headers=[*known.fields, *headers.items()] if headers else known.headers,
             stream=httpx.ByteStream(body or b""),
             extensions={
-                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None}
+                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None},
+                ADDRESS: known.address,
             },
         )
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
-        stream = response.stream
-        if isinstance(stream, httpx.ByteStream):  # all here: nothing to wait for, nothing to close
-            return Answer(
-                status=response.status_code,
-                headers=_headers(response),
-                body=self._capped(b"".join(stream)),
-            )
+        if isinstance(response, Whole):  # nothing to wait for, nothing to close
+            headers = _headers(response.fields)
+            body = response.body
+            if len(body) > self._cap:
+                raise TooLarge
+            return Answer(status=response.status_code, headers=headers, body=body)
         try:
-            headers = _headers(response)
-            body = await self._read(cast("httpx.AsyncByteStream", stream))
+            headers = _headers(response.headers.raw)
+            body = await self._read(cast("httpx.AsyncByteStream", response.stream))
             return Answer(status=response.status_code, headers=headers, body=body)
         finally:
             await response.aclose()
@@ -164,30 +161,42 @@ class Outbound:
         body = bytearray()
         async for some in stream:
             body += some
-            self._capped(body)
+            if len(body) > self._cap:
+                raise TooLarge
         return bytes(body)
 
-    def _capped(self, body: T) -> T:
-        if len(body) > self._cap:
-            raise TooLarge
-        return body
 
-
-def _headers(response: httpx.Response) -> dict[str, str]:
+def _headers(fields: Fields) -> dict[str, str]:
     """Return the headers of an answer in plain octets; raises ``EncodedBody`` for any other."""
-    headers = joined(response.headers.raw)
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    headers = joined(fields)
+    encoding = headers.get("content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
         raise EncodedBody
     return headers
 
 
+@value()
+class _Known:
+    """What a request to an address says whatever it is about: where to, and who we are."""
+
+    address: str
+    url: httpx.URL
+    fields: tuple[tuple[str, str], ...]
+    headers: httpx.Headers
+    """The same as ``fields``; whoever takes it copies it."""
+
+
 @lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request
-def _address(url: str) -> tuple[httpx.URL, str]:
-    address = httpx.URL(url)
-    return address, address.netloc.decode("ascii")
+def _known(address: str, content_type: str | None) -> _Known:
+    url = httpx.URL(address)
+    said = {"host": url.netloc.decode("ascii"), **OURS}
+    if content_type is not None:
+        said["content-type"] = content_type
+    fields, headers = tuple(said.items()), httpx.Headers(said)
+    return _Known(address=str(url), url=url, fields=fields, headers=headers)
 
 
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def joined(headers: Fields) -> dict[str, str]:
     """Return headers by name in lower case; the values of one name are joined (RFC 9110 §5.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:

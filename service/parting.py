@@ -10,6 +10,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.hatch import Hatch, Together
 from service.heads import PIPELINE, Unacceptable
 from service.model import ON_GONE
 from service.reception import Hall
@@ -55,43 +56,6 @@ class Limit:
             self._due = None
 
 
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Together:
-    """What one answer is written to: its head leaves with its body, in one write to the socket.
-
-    uvicorn writes them apart: one more call into the kernel, and one more packet, for each answer.
-    """
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = b""
-
-    def write(self, data: bytes) -> None:
-        """Write ``data``, but keep the head until there is more."""
-        if self._head is None or data == CONTINUE:
-            self._transport.write(data)
-        elif self._head:
-            head, self._head = self._head, None
-            self._transport.write(head + data)
-        else:
-            self._head = data
-
-    def close(self) -> None:
-        """Close, with what was kept written, as for an answer that broke off."""
-        if self._head:
-            self._transport.write(self._head)
-            self._head = None
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether the connection is about to end."""
-        return self._transport.is_closing()
-
-
 class Flow(FlowControl):
     """uvicorn's, which reads nothing more while ``is_ahead`` says that the peer is far enough."""
 
@@ -101,7 +65,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, unless what is read would only wait."""
-        if not self._is_ahead():
+        if self.read_paused and not self._is_ahead():
             super().resume_reading()
 
 
@@ -195,7 +159,9 @@ class Parting(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         if cycle.scope["method"] != "HEAD":  # whose answers end with their heads
-            cycle.transport = Together(self.transport)  # type: ignore[assignment]  # all it calls
+            out = Together(self.transport)
+            cycle.transport = out  # type: ignore[assignment]  # all that it calls
+            app = Hatch(app, cycle, out)
         self.hall.places.leave(self, self.client)
         turn_away = self.hall.turn_away
         # One by one: what waits behind others of its connection would be told from within itself.

@@ -66,6 +66,8 @@ Placed = Sequence[tuple[int, Grant]]
 Question = tuple[CallerName, str, str, tuple[Field, ...] | None, bool]
 """Caller, site, provider, what was asked, and whether the user was proved to be there."""
 
+NOWHERE: Final[frozenset[SiteName]] = frozenset()
+
 MOST_DECISIONS: Final = 4096
 """Decisions that one policy remembers."""
 
@@ -76,7 +78,7 @@ class Policy:
     It never changes: new rules are a new policy, which remembers nothing of the old one.
     """
 
-    __slots__ = ("_candidates", "_decided", "_exact", "_grants", "_patterns", "callers")
+    __slots__ = ("_candidates", "_decided", "_exact", "_grants", "_patterns", "_sites", "callers")
 
     def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
         rows = tuple(rules)
@@ -84,9 +86,12 @@ class Policy:
             raise PolicyFault(faults)
         self.callers: Final[Mapping[CallerName, CallerRules]] = {row.name: row for row in rows}
         self._grants: Final = {row.name: _by_site(row.grants) for row in rows}
+        self._sites: Final = {
+            row.name: frozenset(self._grants[row.name]) for row in rows if not row.is_blocked
+        }
         self._candidates: Final = {row.name: _by_site(row.candidate_grants) for row in rows}
         self._decided: Final[dict[Question, Decision]] = {}
-        self._exact: Final[dict[Identity, CallerName]] = {}
+        self._exact: Final[dict[tuple[str, str], CallerName]] = {}
         self._patterns: Final[dict[str, list[tuple[Pattern[str], CallerName]]]] = defaultdict(list)
         for row in rows:
             for rule in row.identities:
@@ -97,27 +102,22 @@ class Policy:
             compiled = compile_pattern(rule.subject, rule.separator)
             self._patterns[rule.via].append((compiled, caller))
         else:
-            self._exact[Identity(via=rule.via, subject=rule.subject)] = caller
+            self._exact[rule.via, rule.subject] = caller
 
     def caller_of(self, identity: Identity) -> CallerName | None:
         """Return whom a proved identity belongs to; an exact subject goes before a pattern."""
-        exact = self._exact.get(identity)
+        via, subject = identity.via, identity.subject
+        exact = self._exact.get((via, subject))
         if exact is not None:
             return exact
-        patterns = self._patterns.get(identity.via, ())
-        matches = (name for pattern, name in patterns if pattern.fullmatch(identity.subject))
-        return next(matches, None)
+        for pattern, name in self._patterns.get(via, ()):
+            if pattern.fullmatch(subject):
+                return name
+        return None
 
     def sites_of(self, caller: CallerName) -> frozenset[SiteName]:
         """Return the sites that some grant of the caller names; a blocked one has none."""
-        rules = self.callers.get(caller)
-        is_away = rules is None or rules.is_blocked
-        return frozenset() if is_away else frozenset(self._grants[caller])
-
-    def sole_site(self, caller: CallerName) -> SiteName | None:
-        """Return the caller's only site, ``None`` where it has none or several."""
-        sites = self.sites_of(caller)
-        return next(iter(sites)) if len(sites) == 1 else None
+        return self._sites.get(caller, NOWHERE)
 
     def site_for(self, caller: CallerName, asked: str | None) -> SiteName:
         """Return the site that a request means.
@@ -126,9 +126,10 @@ class Policy:
         """
         if asked is not None:
             return SiteName(asked)
-        if len(self.sites_of(caller)) > 1:
+        sites = self.sites_of(caller)
+        if len(sites) > 1:
             raise InvalidRequest("site is missing, and more than one is granted.")
-        return self.sole_site(caller) or SiteName("")
+        return next(iter(sites), SiteName(""))
 
     def grants_of(self, caller: CallerName) -> tuple[Grant, ...]:
         """Return what the caller may ask for: nothing where it is unknown or blocked."""
@@ -144,7 +145,7 @@ class Policy:
 
     def reaches(self, caller: CallerName, site: str) -> bool:
         """Whether some grant of the caller names the site."""
-        return site in self.sites_of(caller)
+        return site in self._sites.get(caller, NOWHERE)
 
     def decision(self, question: Question) -> Decision:
         """Return what ``decide`` says; it says the same of the same question for ever."""

@@ -11,6 +11,7 @@ from service.errors import InvalidRequest, ReauthenticationRequired, TokenExpiri
 from service.model import FOLLOWS, Field, ProviderTokens, Session
 from service.provider_rows import (
     FACEBOOK,
+    NAMED,
     OAUTH1,
     OAUTH2,
     ROWS,
@@ -97,60 +98,68 @@ def provider_tokens(
     Raises ``ReauthenticationRequired`` and ``TokenExpiring``.
     """
     may = with_followers(allowed)
-    _require_life(session, may, now, min_ttl)
-    names = names_for(row, naming, has_token_secret=session.token_secret is not None).by_field()
-    held = _held(session, now)
-    here = [field for field in held if field in names or field is Field.PROVIDER_UID]
     wanted = EVERY_FIELD if asked is None else with_followers(asked)
-    released = tuple(field for field in here if field in may)
-    withheld = tuple(field for field in here if field not in may and field in wanted)
-    return ProviderTokens(
-        tokens={names[field]: held[field] for field in released if field in names},
-        released=released,
-        withheld=withheld,
-        withheld_names=tuple(names[field] for field in withheld if field in names),
-        provider_uid=session.provider_uid if Field.PROVIDER_UID in released else None,
-        expires_at=session.token_expires_at if Field.TOKEN_EXPIRATION in may else None,
-        session_expires_at=_handle_expiry(session) if Field.SESSION_EXPIRATION in may else None,
+    names = names_for(row, naming, has_token_secret=session.token_secret is not None)
+    # Without a handle its expiry tells nothing.
+    handle_expires_at = None if session.session_handle is None else session.session_expires_at
+    token_left = _seconds_left(session.token_expires_at, now)
+    handle_left = _seconds_left(handle_expires_at, now)
+    _require_life(may, token_left, handle_left, min_ttl)
+    tokens: dict[str, Secret[str] | int] = {}
+    released: list[Field] = []
+    withheld: list[Field] = []
+    withheld_names: list[str] = []
+    # The table's order, which is also the order of what is told.
+    values = (
+        session.auth_token,
+        session.token_secret,
+        token_left,
+        session.session_handle,
+        handle_left,
     )
-
-
-def _held(session: Session, now: float) -> dict[Field, Secret[str] | int]:
-    """Return what the reply holds, with expiries as whole seconds left."""
-    values: dict[Field, Secret[str] | int | None] = {
-        Field.AUTH_TOKEN: session.auth_token,
-        Field.TOKEN_SECRET: session.token_secret,
-        Field.TOKEN_EXPIRATION: _seconds_left(session.token_expires_at, now),
-        Field.SESSION_HANDLE: session.session_handle,
-        Field.SESSION_EXPIRATION: _seconds_left(_handle_expiry(session), now),
-        Field.PROVIDER_UID: session.provider_uid,
-    }
-    return {field: value for field, value in values.items() if value is not None}
-
-
-def _handle_expiry(session: Session) -> datetime | None:
-    """Return the handle's expiry; without a handle it tells nothing."""
-    return session.session_expires_at if session.session_handle is not None else None
+    for field, name, value in zip(NAMED, names, values, strict=True):
+        if name is None or value is None:
+            continue
+        if field in may:
+            released.append(field)
+            tokens[name] = value
+        elif field in wanted:
+            withheld.append(field)
+            withheld_names.append(name)
+    provider_uid = session.provider_uid if Field.PROVIDER_UID in may else None
+    if provider_uid is not None:
+        released.append(Field.PROVIDER_UID)
+    elif session.provider_uid is not None and Field.PROVIDER_UID in wanted:
+        withheld.append(Field.PROVIDER_UID)
+    return ProviderTokens(
+        tokens=tokens,
+        released=tuple(released),
+        withheld=tuple(withheld),
+        withheld_names=tuple(withheld_names),
+        provider_uid=provider_uid,
+        expires_at=session.token_expires_at if Field.TOKEN_EXPIRATION in may else None,
+        session_expires_at=handle_expires_at if Field.SESSION_EXPIRATION in may else None,
+    )
 
 
 def _seconds_left(expires_at: datetime | None, now: float) -> int | None:
     return None if expires_at is None else floor(expires_at.timestamp() - now)
 
 
-def _require_life(session: Session, may: frozenset[Field], now: float, min_ttl: int) -> None:
+def _require_life(
+    may: frozenset[Field], token_left: int | None, handle_left: int | None, min_ttl: int
+) -> None:
     """Refuse what would be dead on arrival; less than a whole second left is none."""
-    token_left = _seconds_left(session.token_expires_at, now) if may & TOKEN_FIELDS else None
-    handle_left = _seconds_left(_handle_expiry(session), now) if may & SESSION_FIELDS else None
-    if token_left is not None and token_left < 1:
+    if token_left is not None and token_left < 1 and may & TOKEN_FIELDS:
         raise ReauthenticationRequired(
             "The provider's token has expired; the user must log in again.", reason="token-expired"
         )
-    if handle_left is not None and handle_left < 1:
+    if handle_left is not None and handle_left < 1 and may & SESSION_FIELDS:
         raise ReauthenticationRequired(
             "The provider's session handle has expired; the token can be asked for without it.",
             reason="session-handle-expired",
         )
-    if token_left is not None and token_left < min_ttl:
+    if token_left is not None and token_left < min_ttl and may & TOKEN_FIELDS:
         raise TokenExpiring("The provider's token expires sooner than min_ttl.")
 
 

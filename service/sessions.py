@@ -1,7 +1,8 @@
 """The sessions of all sites, as the broker sees them: cache, flight, breaker, slot, Gigya."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from service.deadline import Clock, Deadline
@@ -47,9 +48,12 @@ class SiteSource:
         """Ask Gigya, if the breaker lets us and there is a slot."""
         about = (query.provider, query.uid)
         self.breaker.check(about)  # before the queue, so that an outage is told at once
-        async with self.admission.slot(query.uid, deadline):
-            with self.breaker.guard(about):
+        await self.admission.take(query.uid, deadline)
+        try:
+            with self.breaker.began(about):
                 return await self.source.session(query, deadline)
+        finally:
+            self.admission.give_back(query.uid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +112,7 @@ class Sessions:
                 return kept
             if (failure := caching.cache.failure(place)) is not None:
                 raise failure
-
-        def call() -> Awaitable[Session]:
-            return self._call(site, key)
-
+        call = partial(self._call, site, key)
         return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
 
     async def _call(self, site: SiteSource, key: Key) -> Session:

@@ -7,6 +7,8 @@ from typing import Any, Final, NoReturn
 DEEPEST: Final = 32
 """Levels of nesting; far more than any document here has."""
 
+_WHITE_SPACE: Final = " \t\n\r"
+
 
 class NotStrictJson(ValueError):
     """The bytes are not one JSON document with one meaning; says why, quoting nothing."""
@@ -21,10 +23,8 @@ def loads(octets: bytes) -> Any:
     """
     problem: str
     try:
-        text = octets.decode("utf-8")
-        document = _DECODER.decode(text)
-        if _is_worth_a_look(text):
-            _check(document, DEEPEST)
+        text = octets.decode("utf-8").strip(_WHITE_SPACE)
+        document, end = _DECODER.raw_decode(text)
     except UnicodeDecodeError:
         problem = "it is not UTF-8"
     except NotStrictJson as error:
@@ -34,14 +34,14 @@ def loads(octets: bytes) -> Any:
     except ValueError:
         problem = "it is not JSON"
     else:
-        return document
+        if end == len(text):
+            # Half a surrogate can only have been escaped, and depth takes brackets: most texts have
+            # neither, and going through a document costs twice as much as decoding it.
+            if "\\u" in text or text.count("{") + text.count("[") > DEEPEST:
+                _check(document, DEEPEST)
+            return document
+        problem = "it is not JSON"
     raise NotStrictJson(problem)
-
-
-def _is_worth_a_look(text: str) -> bool:
-    # Half a surrogate can only have been escaped, and depth takes brackets: most texts have
-    # neither, and going through a document costs twice as much as decoding it.
-    return "\\u" in text or text.count("{") + text.count("[") > DEEPEST
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -174,6 +174,15 @@ class TestDistinctUsers:
         what = limits(Time())
         assert all(is_noted(what, str(at)) for at in range(100))
 
+    def test_at_the_very_end_of_a_window(self) -> None:
+        """A user who need not wait is counted, whichever way the sums of floats are rounded."""
+        time = Time(now=22.86840247373826)
+        what = limits(time, distinct_users=DistinctUsers(count=1, window=60.0))
+        assert is_noted(what, "a")
+        time.now = 82.86840247373826
+        assert is_noted(what, "b")
+        assert not is_noted(what, "c")
+
     @given(
         steps=st.lists(
             st.tuples(st.floats(0, 30), st.sampled_from("abcdef")), min_size=1, max_size=80
@@ -187,7 +196,7 @@ class TestDistinctUsers:
         admitted: deque[tuple[float, str]] = deque()
         for gap, uid in steps:
             time.now += gap
-            while admitted and admitted[0][0] <= time.now - 60.0:
+            while admitted and admitted[0][0] + 60.0 <= time.now:
                 admitted.popleft()
             expected = len({user for _, user in admitted} | {uid}) <= count
             assert expected is is_noted(what, uid)
@@ -209,6 +218,13 @@ class TestReload:
         with pytest.raises(RateLimited) as caught:
             what.note_user(CRM, Uid("d"))
         assert 30.0 == caught.value.retry_after
+
+    def test_a_limit_taken_away_holds_no_more(self) -> None:
+        """A caller that has used up its rate is free as soon as it has none."""
+        what = limits(Time(), rate=0.01, burst=1)
+        assert [True, False] == [is_admitted(what) for _ in range(2)]
+        what.replace({CRM: CallerLimits()})
+        assert is_admitted(what)
 
     def test_a_request_that_outlives_its_caller_ends_well(self) -> None:
         """A caller removed while it asks leaves nothing behind."""

@@ -181,7 +181,7 @@ class TestLimits:
         assert (None, None, []) == (line.wire.closed_at, line.wire.cut_at, line.reasons)
 
 
-EXPECTS = HALF.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+EXPECTS = HALF.replace(b"\r\n\r\n", b"\r\nExpect: 100-Continue\r\n\r\n")
 
 
 class TestAnswers:

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from service.audit.record import RELEASED, Entry
 from service.logs import LEVELS, Log, places, request_line
 from service.model import Caller, CallerName, Exchange, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
+from tests.audit.test_record import ENTRIES
 
 SECRET = "s3cret-s3cret-s3cret"
 CRM = Caller(name=CallerName("crm"), identity=Identity(via="tokens", subject="the-crm"))
@@ -42,6 +43,14 @@ class Written:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+class Standing(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Standing":
+        return cls(2027, 1, 15, 8, 0, 0, 250_000, tzinfo=tz)
 
 
 def failing(error: BaseException) -> BaseException:
@@ -266,6 +275,11 @@ class TestRequestLine:
             request_line(Entry(audit_id="0"), 0.0)
         )
 
+    @given(ENTRIES)
+    def test_nothing_stands_for_what_is_not_known(self, entry: Entry) -> None:
+        """Whatever is known of a request, no member of its line is null."""
+        assert None not in request_line(entry, 0.0).values()
+
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
@@ -290,6 +304,21 @@ class TestTakeOver:
 
         assert [{"event": "slow by 3 seconds", "level": "warning"}] == written.lines
         assert 1 == len(root.handlers)
+
+    @pytest.mark.usefixtures("root")
+    @pytest.mark.parametrize("form", ["json", "console"])
+    def test_lines_are_ours_to_the_letter(self, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a library says looks as if we had said it, the time and the order included."""
+        monkeypatch.setattr("service.logs.datetime", Standing)
+        written = Written(form=form)
+        written.log.take_over()
+
+        logging.getLogger("asyncio").error("slow")
+        written.log.error("slow")
+
+        theirs, ours = written.text.splitlines()
+        assert "2027-01-15T08:00:00.250000Z" in theirs
+        assert theirs == ours
 
     def test_tracebacks_of_libraries_are_places(self, root: logging.Logger) -> None:
         """An exception that a library logs is told by type and place, without words or locals."""

@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 import pytest
@@ -58,6 +58,16 @@ class TestNouns:
     def test_holders_of_secrets_are_not_compared(self, noun: Any) -> None:
         """What holds secrets is equal to itself alone."""
         assert noun.__eq__ is object.__eq__
+
+
+class TestExchange:
+    def test_opened_by_a_key_it_is_the_same_otherwise(self) -> None:
+        """Every field is taken over, whatever fields there are."""
+        exchange = Exchange(
+            error_code=1, call_id="c", attempts=2, milliseconds=3.0, cached=True, asked_at=4.0
+        )
+        assert all(value for name, value in asdict(exchange).items() if name != "key_slot")
+        assert {**asdict(exchange), "key_slot": 0} == asdict(exchange.opened_by(0))
 
 
 class TestRepr:

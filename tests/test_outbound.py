@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import SPOILED, NoAuthority, open_transport, tls_context
+from service.engine import ADDRESS, Fields, NoAuthority, Whole, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
@@ -25,6 +25,7 @@ from service.outbound import (
     TooLarge,
     Unreachable,
 )
+from service.pool import SPOILED
 from tests.pki import NOW, SERVER, Authority, Leaf
 from tests.virtual_time import VIRTUAL, VirtualLoop, virtual_clock
 
@@ -101,14 +102,28 @@ class TestSend:
         await post(peer)
         (request,) = peer.requests
         assert ("POST", URL) == (request.method, str(request.url))
+        assert URL == request.extensions[ADDRESS]
         assert f"secret={SENTINEL}".encode() == request.read()
         assert {
             "accept-encoding": "identity",
             "user-agent": "gigya-credential-proxy",
             "authorization": f"Bearer {SENTINEL}",
             "host": "socialize.us1.gigya.com",
-            "content-length": str(len(request.content)),
         } == dict(request.headers)
+
+    @pytest.mark.parametrize("headers", [None, {}, {"authorization": "x"}])
+    async def test_says_the_same_whatever_else_it_says(self, headers: Any) -> None:
+        """Who we are and what the body is stands in each request, with further headers or not."""
+        peer = Peer()
+        for kind in ("a/b", None, "c/d"):
+            await Outbound(peer).send(
+                "POST", URL, headers=headers, content_type=kind, body=b"{}", deadline=soon()
+            )
+        found = [request.headers for request in peer.requests]
+        assert ["a/b", None, "c/d"] == [each.get("content-type") for each in found]
+        rest = {(each["host"], each["user-agent"], each.get("authorization")) for each in found}
+        own = (headers or {}).get("authorization")
+        assert {("socialize.us1.gigya.com", "gigya-credential-proxy", own)} == rest
 
     async def test_returns_the_whole_answer(self) -> None:
         """Status, headers in lower case (repeated ones joined) and body are handed back."""
@@ -166,6 +181,41 @@ class TestSend:
         with pytest.raises(TooLarge):
             await post(Peer(httpx.Response(200, stream=stream)), cap=25)
         assert 3 == stream.taken
+
+
+NAMES = st.sampled_from([b"Date", b"via", b"VIA", b"Content-Encoding", b"content-encoding"])
+VALUES = st.sampled_from([b"a", b"identity", b" Identity ", b"gzip", b"\xe9", b""])
+
+
+class TestWhole:
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.tuples(NAMES, VALUES), max_size=4), st.binary(max_size=9), st.integers(0, 9))
+    def test_is_taken_like_any_other_answer(self, fields: Fields, body: bytes, cap: int) -> None:
+        """What came whole is taken, or refused, as what came in parts."""
+
+        async def outcome(response: httpx.Response) -> Any:
+            try:
+                return await post(Peer(response), cap=cap)
+            except OutboundError as error:
+                return type(error)
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            whole = runner.run(outcome(Whole(200, fields, body)))
+            parts = httpx.Response(200, headers=fields, stream=Stream(body[:4], body[4:]))
+            assert runner.run(outcome(parts)) == whole
+
+    async def test_is_a_response_like_any_other(self) -> None:
+        """Who reads it as httpx's finds status, headers, repeated ones too, and body."""
+        fields = [(b"Set-Cookie", b"a=b"), (b"set-cookie", b"c=d"), (b"Via", b"e")]
+        whole = Whole(418, fields, b"{}")
+        assert (418, fields, b"{}") == (whole.status_code, whole.headers.raw, await whole.aread())
+        assert (["a=b", "c=d"], "e") == (whole.headers.get_list("set-cookie"), whole.headers["via"])
+
+    async def test_that_is_refused_holds_nothing_either(self) -> None:
+        """A whole answer that is too large leaves no context behind."""
+        with pytest.raises(TooLarge) as caught:
+            await post(Peer(Whole(200, [], SENTINEL.encode())), cap=1)
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
 class TestDeadline:
@@ -436,28 +486,44 @@ class TestEngine:
                 await send(server.url)
         assert 1 <= server.connections <= SPOILED
 
-    async def test_says_that_nothing_was_sent_where_it_gave_up_before(self) -> None:
-        """When no connection is fit to ask over, whoever asks may safely ask again."""
-        async with serving(*[OK] * SPOILED) as server, dialling() as send:
-            await asyncio.gather(*(send(server.url) for _ in range(SPOILED)))
+    async def test_dials_anew_where_all_that_were_kept_have_spoken(self) -> None:
+        """Whoever says farewell over idle connections (RFC 9110 §15.5.9: 408) fails no request."""
+        many = SPOILED + 1
+        async with serving(*[OK] * (many + 1)) as server, dialling() as send:
+            await asyncio.gather(*(send(server.url) for _ in range(many)))
             for writer in server.writers:
                 writer.write(STALE)
             await asyncio.gather(*(writer.drain() for writer in server.writers))
             await asyncio.sleep(0.05)
-            with pytest.raises(Unreachable) as caught:
-                await send(server.url)
-        assert (SPOILED, SPOILED) == (server.connections, len(server.seen))
-        assert ("connection-lost", False) == (caught.value.reason, caught.value.sent)
+            assert b"{}" == (await send(server.url)).body
+        assert (many + 1, many + 1) == (server.connections, len(server.seen))
 
-    async def test_sends_no_broken_head(self) -> None:
+    @pytest.mark.parametrize("octets", ["\r\nx: y", "\r", "\n", "\n\r", "\r\n", "\0", "\r\n\r\n"])
+    async def test_sends_no_broken_head(self, octets: str) -> None:
         """A header that holds a line break ends the request before anything is sent."""
         async with serving(OK) as server:
             outbound = Outbound(open_transport())
-            headers = {"authorization": f"{SENTINEL}\r\nx: y"}
+            headers = {"authorization": f"{SENTINEL}{octets}"}
             with pytest.raises(Unreachable) as caught:
                 await outbound.send("GET", server.url, headers=headers, deadline=soon())
             await outbound.aclose()
         assert ([], None) == (server.seen, caught.value.__context__)
+
+    @pytest.mark.parametrize(
+        ("method", "body", "length"),
+        [("POST", b"", b"0"), ("POST", None, b"0"), ("GET", b"", None), ("GET", b"x", b"1")],
+    )
+    async def test_tells_the_length_of_a_body(
+        self, method: str, body: bytes | None, length: bytes | None
+    ) -> None:
+        """A length stands once wherever there is a body, or a method that means one."""
+        async with serving(OK) as server:
+            outbound = Outbound(open_transport())
+            await outbound.send(method, server.url, body=body, deadline=soon())
+            await outbound.aclose()
+        lines = server.seen[0].split(b"\r\n")
+        told = [line for line in lines if line.startswith(b"content-length")]
+        assert ([] if length is None else [b"content-length: " + length]) == told
 
     async def test_does_not_follow_a_redirect(self) -> None:
         """A redirect ends here, even to the same host."""

@@ -230,17 +230,18 @@ class TestCandidates:
 
 
 class TestSites:
-    def test_sole_site(self) -> None:
-        """The site may be left out where exactly one is granted."""
-        assert SHOP == policy(grant(TOKEN), grant(SECRET)).sole_site(CRM)
-        assert policy().sole_site(CRM) is None
-        assert policy(grant(TOKEN), grant(TOKEN, site="other")).sole_site(CRM) is None
+    def test_sites_of(self) -> None:
+        """They are those of all grants, each once; the blocked and the unknown have none."""
+        grants = (grant(TOKEN), grant(SECRET), grant(TOKEN, site="other"))
+        assert {SHOP, "other"} == policy(*grants).sites_of(CRM)
+        assert set() == policy(*grants, is_blocked=True).sites_of(CRM)
+        assert set() == policy(*grants).sites_of(CallerName("gone"))
 
     def test_site_for(self) -> None:
         """A named site is taken; one that must be named and is not, refused."""
         several = policy(grant(TOKEN), grant(TOKEN, site="other"))
         assert "any" == several.site_for(CRM, "any")
-        assert SHOP == policy(grant(TOKEN)).site_for(CRM, None)
+        assert SHOP == policy(grant(TOKEN), grant(SECRET)).site_for(CRM, None)
         with pytest.raises(InvalidRequest):
             several.site_for(CRM, None)
 

@@ -29,6 +29,7 @@ from service.providers import (
     names_for,
     provider_tokens,
     resolve,
+    with_followers,
 )
 from service.secret import Secret
 
@@ -454,6 +455,20 @@ class TestLife:
         assert _moment(expected) == earliest_expiry(what)
 
 
+def _holds(what: Session, field: Field) -> bool:
+    """Whether a session has that field; a handle's expiry is nothing without the handle."""
+    held = {
+        Field.AUTH_TOKEN: True,
+        Field.TOKEN_SECRET: what.token_secret is not None,
+        Field.TOKEN_EXPIRATION: what.token_expires_at is not None,
+        Field.SESSION_HANDLE: what.session_handle is not None,
+        Field.SESSION_EXPIRATION: what.session_handle is not None
+        and what.session_expires_at is not None,
+        Field.PROVIDER_UID: what.provider_uid is not None,
+    }
+    return held[field]
+
+
 LIVES = st.none() | st.integers(2, 10**7)
 SESSIONS = st.builds(
     session,
@@ -491,6 +506,34 @@ class TestProperties:
         named = [field for field in released.released if field is not Field.PROVIDER_UID]
         assert len(named) == len(released.tokens)
         assert set(released.tokens).isdisjoint(released.withheld_names)
+
+    @given(
+        provider=st.sampled_from([row.name for row in ROWS if row.names]),
+        what=SESSIONS,
+        allowed=st.frozensets(st.sampled_from(Field)),
+        asked=st.none() | st.frozensets(st.sampled_from(Field), min_size=1),
+        naming=st.sampled_from(Naming),
+    )
+    def test_each_field_is_released_or_withheld_or_no_concern(
+        self,
+        provider: str,
+        what: Session,
+        allowed: frozenset[Field],
+        asked: frozenset[Field] | None,
+        naming: Naming,
+    ) -> None:
+        """Field by field and in the table's order, by a second reading of the rules."""
+        row = BASE.row(provider)
+        names = names_for(row, naming, has_token_secret=what.token_secret is not None).by_field()
+        held = [field for field in Field if _holds(what, field)]
+        known = [field for field in held if field in names or field is Field.PROVIDER_UID]
+        may, wanted = with_followers(allowed), with_followers(asked or frozenset(Field))
+        refused = [field for field in known if field in wanted and field not in may]
+        released = tokens(provider, what, allowed=allowed, asked=asked, naming=naming)
+        assert tuple(field for field in known if field in may) == released.released
+        assert tuple(refused) == released.withheld
+        assert tuple(names[f] for f in refused if f in names) == released.withheld_names
+        assert [names[f] for f in released.released if f in names] == list(released.tokens)
 
 
 class TestDescribe:

@@ -1,7 +1,6 @@
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,7 +95,7 @@ class House:
 
     async def ask(self, *, uid: str = "u-1", max_age: int | None = None, within: float = 10) -> str:
         session = await self.sessions.session(
-            replace(QUERY, uid=Uid(uid)),
+            QUERY._replace(uid=Uid(uid)),
             max_age=max_age,
             deadline=Deadline.after(within, self.clock),
         )
@@ -315,7 +314,7 @@ class TestCachedSessions:
         """A full queue neither opens the breaker nor closes an open one."""
         house = House()
         house.gigya.error = UpstreamUnavailable("away")
-        queries = [replace(QUERY, uid=Uid(str(n))) for n in range(30)]
+        queries = [QUERY._replace(uid=Uid(str(n))) for n in range(30)]
 
         async def ask(query: SessionQuery) -> str:
             deadline = Deadline.after(10, house.clock)

@@ -28,6 +28,11 @@ class TestLoads:
         """A document comes back as it was written."""
         assert document == loads(json.dumps(document).encode())
 
+    @given(DOCUMENTS, st.text(" \t\n\r", max_size=3), st.text(" \t\n\r", max_size=3))
+    def test_forgives_white_space_around(self, document: Any, before: str, after: str) -> None:
+        """The four characters that RFC 8259 §2 calls white space say nothing."""
+        assert document == loads(f"{before}{json.dumps(document)}{after}".encode())
+
     @given(
         st.binary(max_size=64)
         | st.text('{}[]",:\\ue0123truefalsnN-+.', max_size=40).map(str.encode)
@@ -48,6 +53,12 @@ class TestLoads:
             (b'{"a": 1,}', "it is not JSON"),
             (b"{'a': 1}", "it is not JSON"),
             (b"1 2", "it is not JSON"),
+            (b"{} {}", "it is not JSON"),
+            (b"{}\x00", "it is not JSON"),
+            (b"\x0b{}", "it is not JSON"),
+            (b"{}\x0c", "it is not JSON"),
+            ("\u00a0{}".encode(), "it is not JSON"),
+            (b" \r\n", "it is not JSON"),
             (b'"\x00"', "it is not JSON"),
             (b"01", "it is not JSON"),
             (b"\xff", "it is not UTF-8"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 from starlette.types import Send
 
+from service.audit.record import present
 from service.broker import Release
 from service.model import TokenRequest
 from service.secret import Secret
@@ -20,15 +21,11 @@ _HEADERS: Final = (
 class JsonAnswer:
     """A 200 of JSON in UTF-8 that nothing between us and the caller may keep."""
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "headers")
 
     def __init__(self, content: Any) -> None:
         self.body = orjson.dumps(content)
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What stands above the body."""
-        return [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
+        self.headers = [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
 
     async def send(self, send: Send) -> None:
         """Answer."""
@@ -38,25 +35,39 @@ class JsonAnswer:
 
 def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:
     """Reveal a release that the audit has accepted; what does not apply is absent."""
-    exchange = release.session.exchange
+    given, exchange = release.provider_tokens, release.session.exchange
+    ends, session_ends, uid = given.expires_at, given.session_expires_at, given.provider_uid
+    tokens = {
+        name: token.reveal() if isinstance(token, Secret) else token
+        for name, token in given.tokens.items()
+    }
     members = {
         "site": release.site,
         "provider": release.row.name,
-        "tokens": {name: _plain(v) for name, v in release.provider_tokens.tokens.items()},
-        "withheld": list(release.provider_tokens.withheld_names),
-        "expires_at": _moment(release.provider_tokens.expires_at),
-        "session_expires_at": _moment(release.provider_tokens.session_expires_at),
-        "provider_uid": _plain(release.provider_tokens.provider_uid),
+        "tokens": tokens,
+        "withheld": given.withheld_names,
+        "expires_at": None if ends is None else _moment(ends),
+        "session_expires_at": None if session_ends is None else _moment(session_ends),
+        "provider_uid": None if uid is None else uid.reveal(),
         "provider_uid_verified": release.provider_uid_verified,
         "cached": exchange.cached,
         "age": release.age,
         "gigya_call_id": exchange.call_id,
         "audit_id": audit_id,
     }
-    present: dict[str, Any] = {name: value for name, value in members.items() if value is not None}
+    present(members, _OF_SOME_RELEASES)
     if request.has_context:
-        present["context"] = _as_it_came(request.context)  # may itself be null
-    return JsonAnswer(present)
+        members["context"] = _as_it_came(request.context)  # may itself be null
+    return JsonAnswer(members)
+
+
+_OF_SOME_RELEASES: Final = (
+    "expires_at",
+    "session_expires_at",
+    "provider_uid",
+    "provider_uid_verified",
+    "gigya_call_id",
+)
 
 
 def _as_it_came(context: Any) -> orjson.Fragment:
@@ -64,11 +75,5 @@ def _as_it_came(context: Any) -> orjson.Fragment:
     return orjson.Fragment(json.dumps(context, ensure_ascii=False, separators=(",", ":")))
 
 
-def _plain(value: Secret[str] | int | None) -> str | int | None:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-def _moment(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
+def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"

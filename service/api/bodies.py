@@ -1,11 +1,14 @@
 """Reading a request's body: so much, in so long, and no more."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import Message, Receive, Scope
 
+from service.api.headers import CONTENT_LENGTH, HEADERS
 from service.api.requests import LARGEST_BODY
+from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
 from service.model import BODY_IS_HERE
 
@@ -16,16 +19,17 @@ class CallerGone(Exception):
     """The caller closed the connection before it had sent its request, or had its answer."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
-    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here within ``seconds``.
+async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: Deadline) -> bytes:
+    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here in time.
 
-    Raises ``RequestTooLarge`` (as soon as the announced length says so), ``RequestTimeout``, and
-    ``CallerGone``.
+    That is within ``limit`` seconds, and before ``deadline``. Raises ``RequestTooLarge`` (as soon
+    as the announced length says so), ``RequestTimeout``, and ``CallerGone``.
     """
-    if _announced(scope) > LARGEST_BODY:
-        raise RequestTooLarge(_TOO_LARGE)
     if scope.get(BODY_IS_HERE):  # a timer would cost more than to read it
         return await _collect(receive)
+    if _announced(scope[HEADERS].get(CONTENT_LENGTH, ())) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
+    seconds = min(limit, deadline.remaining())
     try:
         async with asyncio.timeout(seconds):
             return await _collect(receive)
@@ -48,10 +52,8 @@ async def _collect(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def _announced(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            # The server refuses a length that is not digits before it gets here. Twenty digits
-            # are more than any body has, and few enough for int().
-            return int(value.lstrip(b"0")[:20] or b"0") if value.isdigit() else 0
-    return 0
+def _announced(given: Sequence[bytes]) -> int:
+    # The server refuses two lengths, or one that is not digits, before they get here. Twenty digits
+    # are more than any body has, and few enough for int().
+    length = given[0] if given else b""
+    return int(length.lstrip(b"0")[:20] or b"0") if length.isdigit() else 0

@@ -1,47 +1,36 @@
 """How long a request may take: as configured, or less where the caller says so."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
-
-from starlette.types import Scope
 
 from service.deadline import Clock, Deadline
 from service.errors import InvalidRequest
 
-REQUEST_TIMEOUT = b"request-timeout"
 
+def deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Deadline:
+    """Return the deadline of a request that arrives now, before it is known who asks.
 
-def deadline_of(scope: Scope, *, seconds: float, clock: Clock) -> Deadline:
-    """Return the deadline of a request that arrives now.
-
-    ``Request-Timeout`` (seconds, a positive decimal number) can lower ``seconds``, never raise it.
-    Raises ``InvalidRequest`` for anything else in that header.
+    What is ``given`` as ``Request-Timeout`` (seconds, a positive decimal number, once) can lower
+    ``seconds``, never raise it. Anything else in that header is told by ``require_good_timeout``.
     """
-    given = [value for name, value in scope["headers"] if name == REQUEST_TIMEOUT]
-    if not given:
-        return Deadline.after(seconds, clock)
-    return Deadline.after(min(seconds, _seconds(given)), clock)
+    if given:
+        with suppress(InvalidRequest):
+            seconds = min(seconds, _seconds(given))
+    return Deadline.after(seconds, clock)
+
+
+def require_good_timeout(given: Sequence[bytes]) -> None:
+    """Raise ``InvalidRequest`` for a ``Request-Timeout`` that is none."""
+    if given:
+        _seconds(given)
 
 
 _DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-def early_deadline_of(scope: Scope, *, seconds: float, clock: Clock) -> Deadline:
-    """Return the deadline before it is known who asks; a bad header is told after that."""
-    try:
-        return deadline_of(scope, seconds=seconds, clock=clock)
-    except InvalidRequest:
-        return Deadline.after(seconds, clock)
-
-
-def require_good_timeout(scope: Scope) -> None:
-    """Raise ``InvalidRequest`` for a ``Request-Timeout`` that is none."""
-    given = [value for name, value in scope["headers"] if name == REQUEST_TIMEOUT]
-    if given:
-        _seconds(given)
-
-
-def _seconds(given: list[bytes]) -> float:
+def _seconds(given: Sequence[bytes]) -> float:
     is_one_number = len(given) == 1 and _DECIMAL.fullmatch(given[0])
     seconds = float(given[0]) if is_one_number else 0.0
     if seconds == 0.0:

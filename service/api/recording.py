@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.bodies import CallerGone
+from service.api.headers import HEADERS, TRACEPARENT, by_name
 from service.api.problems import render
 from service.audit.record import CANCELLED, Entry
 from service.errors import InternalError, Overloaded, RateLimited, ServiceError, ShuttingDown
@@ -61,9 +62,9 @@ class Recording:
         """Serve one HTTP request; other scopes are not ours."""
         if scope["type"] != "http":
             raise NotImplementedError(f"this application does not speak {scope['type']}")
-        entry = self._journal.open(
-            method=scope["method"], peer=_peer(scope), trace_id=_trace_id(scope)
-        )
+        headers = scope[HEADERS] = by_name(scope["headers"])
+        trace_id = _trace_id(headers.get(TRACEPARENT, ()))
+        entry = self._journal.open(method=scope["method"], peer=_peer(scope), trace_id=trace_id)
         scope[ENTRY] = entry
         answer = _Answer(entry, send)
         self.in_flight += 1
@@ -84,7 +85,8 @@ class Recording:
             await self._refuse(entry, InternalError(FAULT), answer)
         finally:
             self.in_flight -= 1
-            await self._commit(entry)
+            if not entry.is_committed:
+                await self._commit(entry)
             self._observe(entry)
 
     def _require_open(self) -> None:
@@ -137,7 +139,7 @@ class _Answer:
         self._send = send
         self.has_begun = False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.has_begun = True
             self._entry.status = message["status"]
@@ -145,7 +147,7 @@ class _Answer:
                 *message.get("headers", ()),
                 (AUDIT_ID, self._entry.audit_id.encode()),
             ]
-        await self._send(message)
+        return self._send(message)
 
 
 def _peer(scope: Scope) -> str | None:
@@ -153,9 +155,8 @@ def _peer(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def _trace_id(scope: Scope) -> str | None:
+def _trace_id(given: Sequence[bytes]) -> str | None:
     """Return the trace id of a valid ``traceparent`` (W3C Trace Context, section 3.2)."""
-    given = [value for name, value in scope["headers"] if name == b"traceparent"]
     found = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None
     if found is None or given[0].startswith(b"ff") or found[1] == b"0" * 32:
         return None

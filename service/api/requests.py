@@ -12,9 +12,10 @@ LARGEST_BODY: Final = 16_384
 """Bytes."""
 
 _KNOWN: Final = {member.name: member for member in MEMBERS}
+_REQUIRED: Final = frozenset(member.name for member in MEMBERS if member.is_required)
 
 
-def require_json(content_types: Sequence[str]) -> None:
+def require_json(content_types: Sequence[bytes]) -> None:
     """Refuse a body that is not declared as JSON in UTF-8, whatever it holds.
 
     ``content_types`` are the values of all Content-Type headers (RFC 9110, section 8.3).
@@ -26,27 +27,28 @@ def require_json(content_types: Sequence[str]) -> None:
         )
 
 
-def _is_json(content_type: str) -> bool:
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    return media_type == "application/json" and parameters in _PARAMETERS
+def _is_json(content_type: bytes) -> bool:
+    if content_type == b"application/json":  # as nearly everybody writes it
+        return True
+    parts = [part.strip().lower() for part in content_type.decode("latin-1").split(";")]
+    return parts[0] == "application/json" and parts[1:] in _PARAMETERS
 
 
 _PARAMETERS: Final[tuple[list[str], ...]] = ([], ["charset=utf-8"], ['charset="utf-8"'])
 
 
-def parse(content_types: Sequence[str], body: bytes) -> TokenRequest:
+def parse(body: bytes) -> TokenRequest:
     """Return the request in ``body``, well-formed and undecided.
 
-    Raises ``UnsupportedMediaType``, ``RequestTooLarge``, and ``InvalidRequest`` with everything
-    that is wrong in one sentence each, none of which quotes what was sent.
+    Raises ``RequestTooLarge``, and ``InvalidRequest`` with everything that is wrong in one sentence
+    each, none of which quotes what was sent. What kind of body it is ``require_json`` has said.
     """
-    require_json(content_types)
     if len(body) > LARGEST_BODY:
         raise RequestTooLarge(f"The body is over {LARGEST_BODY} bytes.")
     members = _document(body)
-    values, wrong = _read(members)
-    if wrong:
-        raise InvalidRequest(" ".join(wrong))
+    values = _read(members)
+    if values is None:
+        raise InvalidRequest(" ".join(_faults(members)))
     return TokenRequest(**values, has_context="context" in members)
 
 
@@ -62,16 +64,25 @@ def _document(body: bytes) -> Mapping[str, Any]:
     raise InvalidRequest(problem, reason="not-a-json-object")
 
 
-def _read(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return what the members mean, and what is wrong with them."""
-    values: dict[str, Any] = {}
+def _read(members: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the members mean, unless something is wrong with them."""
+    if not _REQUIRED <= members.keys() <= _KNOWN.keys():
+        return None
+    try:
+        return {name: _KNOWN[name].read(value) for name, value in members.items()}
+    except Unfit:
+        return None
+
+
+def _faults(members: Mapping[str, Any]) -> list[str]:
+    """Return all that is wrong with the members."""
     wrong = [f"{m.name} is missing." for m in MEMBERS if m.is_required and m.name not in members]
     unknown = len(members.keys() - _KNOWN.keys())
     if unknown:
         wrong.append(f"Members not known here: {unknown}. Known: {', '.join(_KNOWN)}.")
     for name in (name for name in _KNOWN if name in members):
         try:
-            values[name] = _KNOWN[name].read(members[name])
+            _KNOWN[name].read(members[name])
         except Unfit as error:
             wrong.append(f"{name} {error}.")
-    return values, wrong
+    return wrong

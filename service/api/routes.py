@@ -1,6 +1,7 @@
 """The endpoints, each of which tells the whole story of its request."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.answers import JsonAnswer, release_answer
 from service.api.attendance import Attended
 from service.api.bodies import read_body
-from service.api.deadlines import early_deadline_of, require_good_timeout
+from service.api.deadlines import deadline_of, require_good_timeout
+from service.api.headers import CONTENT_TYPE, HEADERS, REQUEST_TIMEOUT
 from service.api.recording import ENTRY
 from service.api.requests import parse, require_json
 from service.audit.record import RELEASED, Entry
@@ -55,8 +57,7 @@ class Api:
         self._limits = limits
         self._describes = describes
         self._openapi = openapi
-        self._clock = clock
-        self._deadline = deadline
+        self._deadline_of = partial(deadline_of, seconds=deadline, clock=clock)
         self._body_timeout = body_timeout
 
     def app(self) -> ASGIApp:
@@ -73,16 +74,15 @@ class Api:
     async def provider_tokens(self, scope: Scope, receive: Receive) -> JsonAnswer:
         """Release provider tokens: who, how much, what; then record; only then reveal."""
         entry: Entry = scope[ENTRY]
-        deadline = entry.deadline = self._deadline_of(scope)
+        headers = scope[HEADERS]
+        timeouts = headers.get(REQUEST_TIMEOUT, ())
+        deadline = entry.deadline = self._deadline_of(timeouts)
         caller = entry.caller = await self._identify(scope, deadline)
         with self._limits.admit(caller.name):
-            content_types = _content_types(scope)
-            require_json(content_types)
-            body = await read_body(
-                scope, receive, seconds=min(self._body_timeout, deadline.remaining())
-            )
-            require_good_timeout(scope)  # a mistake like those in the body
-            asked = parse(content_types, body)
+            require_json(headers.get(CONTENT_TYPE, ()))
+            body = await read_body(scope, receive, limit=self._body_timeout, deadline=deadline)
+            require_good_timeout(timeouts)  # a mistake like those in the body
+            asked = parse(body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
             with Attended(scope):  # and not the gate: what is recorded may have been received
@@ -109,14 +109,12 @@ class Api:
         return _answer(scope, self._openapi)
 
     async def _admit(self, scope: Scope) -> Caller:
-        caller = await self._identify(scope, self._deadline_of(scope))
+        timeouts = scope[HEADERS].get(REQUEST_TIMEOUT, ())
+        caller = await self._identify(scope, self._deadline_of(timeouts))
         entry: Entry = scope[ENTRY]
         entry.caller = caller
         with self._limits.admit(caller.name):
             return caller
-
-    def _deadline_of(self, scope: Scope) -> Deadline:
-        return early_deadline_of(scope, seconds=self._deadline, clock=self._clock)
 
 
 class Routes:
@@ -145,7 +143,3 @@ def _answer(scope: Scope, content: Any) -> JsonAnswer:
     entry: Entry = scope[ENTRY]
     entry.outcome = ANSWERED
     return JsonAnswer(content)
-
-
-def _content_types(scope: Scope) -> list[str]:
-    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"]

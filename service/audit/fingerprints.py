@@ -3,9 +3,12 @@
 import binascii
 import hmac
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from service.model import Uid
 from service.secret import Secret
@@ -49,22 +52,35 @@ class AuditKey:
 
     def of_uid(self, uid: Uid) -> str:
         """Return the fingerprint of a UID, ``<key id>:<32 hex>``."""
-        return f"{self.id}:{_digest(self._uid, uid)}"
+        return self._fingerprint(self._uid, uid)
 
     def of_token(self, token: Secret[str]) -> str:
         """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
-        return f"{self.id}:{_digest(self._token, token.reveal())}"
+        return self._fingerprint(self._token, token.reveal())
+
+    def of_tokens(self, tokens: Mapping[str, Secret[str] | int]) -> dict[str, str]:
+        """Return the fingerprint of each token by its name; a number is none."""
+        return {
+            name: self._fingerprint(self._token, token.reveal())
+            for name, token in tokens.items()
+            if isinstance(token, Secret)
+        }
 
     def link(self, previous: bytes, octets: bytes) -> str:
         """Return the chain's hash (64 hex) over a record and its predecessor's hash."""
         mac = self._chain.copy()
         mac.update(previous)
         mac.update(octets)
-        return mac.hexdigest()
+        return mac.finalize().hex()
 
     def vouches(self, previous: bytes, octets: bytes, digest: str) -> bool:
         """Whether ``digest`` is the chain's hash over that record and predecessor."""
         return hmac.compare_digest(self.link(previous, octets), digest)
+
+    def _fingerprint(self, key: HMAC, text: str) -> str:
+        mac = key.copy()
+        mac.update(text.encode("utf-8", "surrogatepass"))
+        return f"{self.id}:{mac.finalize().hex()[:32]}"
 
     def __repr__(self) -> str:
         return f"AuditKey({self.id})"
@@ -103,12 +119,9 @@ def new_key(random: Callable[[int], bytes]) -> bytes:
     return binascii.b2a_base64(random(KEY_BYTES))
 
 
-def _derived(octets: bytes, purpose: bytes) -> hmac.HMAC:
-    """Return a MAC that has taken its key: to copy it costs half of what taking the key does."""
-    return hmac.new(hmac.digest(octets, purpose, "sha256"), digestmod="sha256")
+def _derived(octets: bytes, purpose: bytes) -> HMAC:
+    """Return a MAC that has taken its key: to copy it costs half of what taking the key does.
 
-
-def _digest(key: hmac.HMAC, text: str) -> str:
-    mac = key.copy()
-    mac.update(text.encode("utf-8", "surrogatepass"))
-    return mac.hexdigest()[:32]
+    The standard library's is a class around another; this is called five times in each request.
+    """
+    return HMAC(hmac.digest(octets, purpose, "sha256"), SHA256())

@@ -90,8 +90,7 @@ class Flight:
 
     def await_next(self) -> float:
         """Set ``expected`` and return it."""
-        self.expected = min((item.due for item in self.waiting), default=self.due)
-        self.expected = min(self.expected, self.due)
+        self.expected = min([self.due, *[item.due for item in self.waiting]])
         return self.expected
 
     def is_excused(self, now: float, deadline: float, alive_at: float) -> bool:

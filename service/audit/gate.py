@@ -27,6 +27,7 @@ class Pledge:
         "_open",
         "_withdrawal",
         "is_expired",
+        "is_withdrawn",
         "verdict",
     )
 
@@ -36,24 +37,23 @@ class Pledge:
         self._open = sinks
         self._accepted = 0
         self._holders: list[Taker] = []
-        self._withdrawal: bytes | None = None
-        self.is_expired = False
-
-    @property
-    def is_withdrawn(self) -> bool:
+        self._withdrawal = b""
+        self.is_withdrawn = False
         """Whether the release was given up; a sink that has not written it need not."""
-        return self._withdrawal is not None
+        self.is_expired = False
 
     def accept(self) -> None:
         """Count a sink that has the record, as durable as it promises."""
         self._open -= 1
         self._accepted += 1
-        self._decide()
+        if self._accepted >= self._needed and not self.verdict.done():
+            self.verdict.set_result(True)
 
     def refuse(self) -> None:
         """Count a sink that failed or was late."""
         self._open -= 1
-        self._decide()
+        if self._accepted + self._open < self._needed and not self.verdict.done():
+            self.verdict.set_result(False)
 
     def expire(self) -> None:
         """Decide against the release, if nothing was decided: it has no more time."""
@@ -63,22 +63,14 @@ class Pledge:
 
     def landed(self, taker: Taker) -> None:
         """Remember a sink on whose medium the record stands, in time or not."""
-        if self._withdrawal is None:
-            self._holders.append(taker)
-        else:
+        if self.is_withdrawn:
             taker.take_back(self._withdrawal)
+        else:
+            self._holders.append(taker)
 
     def withdraw(self, withdrawal: bytes) -> None:
         """Take the release back wherever its record stands, now or later."""
-        self._withdrawal = withdrawal
+        self._withdrawal, self.is_withdrawn = withdrawal, True
         for taker in self._holders:
             taker.take_back(withdrawal)
         self._holders.clear()
-
-    def _decide(self) -> None:
-        if self.verdict.done():
-            return
-        if self._accepted >= self._needed:
-            self.verdict.set_result(True)
-        elif self._accepted + self._open < self._needed:
-            self.verdict.set_result(False)

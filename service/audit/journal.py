@@ -61,7 +61,7 @@ class Journal:
 
     def require_sinks(self) -> None:
         """Raise ``AuditUnavailable`` where no release could pass now; probes heal the sinks."""
-        if not self._suffices(sink.is_admitted for sink in self._sinks):
+        if not self._suffices([sink.is_admitted for sink in self._sinks]):
             self._observer.withdrew(UNAVAILABLE)
             raise AuditUnavailable(REFUSED)
 

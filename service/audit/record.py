@@ -1,6 +1,6 @@
 """What the audit says about one request: an allow-list of fields, and their canonical bytes."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -91,6 +91,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
 
     ``now`` is UNIX seconds, ``monotonic`` seconds on the clock that gave ``entry.started``.
     """
+    exchange, expires = entry.exchange, entry.token_expires_at
     members = {
         "kind": "request",
         "time": timestamp(now),
@@ -100,8 +101,8 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "peer": entry.peer,
         "method": entry.method,
         "route": entry.route,
-        "caller": entry.caller and _caller(entry.caller),
-        "identity": entry.identity and _identity(entry.identity),
+        "caller": None if entry.caller is None else _caller(entry.caller),
+        "identity": None if entry.identity is None else _identity(entry.identity),
         "site": entry.site,
         "provider": entry.provider,
         "user": None if entry.uid is None else key.of_uid(entry.uid),
@@ -109,21 +110,57 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "released": entry.released or None,
         "withheld": entry.withheld or None,
         "names_released": entry.names_released or None,
-        "tokens": _fingerprints(entry.tokens, key),
+        "tokens": key.of_tokens(entry.tokens) or None,
         "decision": entry.decision,
         "rule": entry.rule,
         "reason": entry.reason,
         "would_deny": entry.would_deny,
         "outcome": entry.outcome,
-        "upstream": entry.exchange and _upstream(entry.exchange),
-        "key_slot": entry.exchange and entry.exchange.key_slot,
-        "token_expires_at": entry.token_expires_at and _moment(entry.token_expires_at),
+        "upstream": None if exchange is None else _upstream(exchange),
+        "key_slot": None if exchange is None else exchange.key_slot,
+        "token_expires_at": None if expires is None else _moment(expires),
         "status": entry.status,
         "milliseconds": round((monotonic - entry.started) * 1000, 3),
         "build": entry.build,
         "configuration": entry.config_hash,
     }
-    return _present(members)
+    return present(members, _OF_SOME_REQUESTS)
+
+
+_OF_SOME_REQUESTS: Final = (
+    "trace_id",
+    "peer",
+    "method",
+    "route",
+    "caller",
+    "identity",
+    "site",
+    "provider",
+    "user",
+    "asked",
+    "released",
+    "withheld",
+    "names_released",
+    "tokens",
+    "decision",
+    "rule",
+    "reason",
+    "would_deny",
+    "upstream",
+    "key_slot",
+    "token_expires_at",
+    "status",
+    "build",
+    "configuration",
+)
+
+
+def present(members: dict[str, Any], optional: Iterable[str]) -> dict[str, Any]:
+    """Take out of ``members`` those of the ``optional`` ones that are None; return the others."""
+    for name in optional:
+        if members[name] is None:
+            del members[name]
+    return members
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
@@ -167,15 +204,16 @@ def _mended(value: Any) -> Any:
 
 
 def _caller(caller: Caller) -> dict[str, Any]:
-    expires = caller.credential_expires_at
+    identity, expires = caller.identity, caller.credential_expires_at
     members = {
         "name": caller.name,
-        **_identity(caller.identity),
+        "authentication": identity.via,
+        "subject": identity.subject,
         "namespace": caller.namespace,
         "pod": caller.pod,
-        "credential_expires_at": expires and _moment(expires),
+        "credential_expires_at": None if expires is None else _moment(expires),
     }
-    return _present(members)
+    return present(members, ("namespace", "pod", "credential_expires_at"))
 
 
 def _identity(identity: Identity) -> dict[str, str]:
@@ -190,13 +228,4 @@ def _upstream(exchange: Exchange) -> dict[str, Any]:
         "milliseconds": round(exchange.milliseconds, 3),
         "cached": exchange.cached,
     }
-    return _present(members)
-
-
-def _fingerprints(tokens: Mapping[str, Secret[str] | int], key: AuditKey) -> dict[str, str] | None:
-    found = {n: key.of_token(t) for n, t in tokens.items() if isinstance(t, Secret)}
-    return found or None
-
-
-def _present(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+    return present(members, ("error_code", "call_id"))

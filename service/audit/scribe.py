@@ -11,7 +11,7 @@ from service.audit import controls
 from service.audit.chain import CHAIN_BYTES, START, Head, link
 from service.audit.controls import Beginning
 from service.audit.media import Arrival, Medium
-from service.audit.orders import Gap, Order, Report, fault_name
+from service.audit.orders import Gap, Order, Report, Turn, fault_name
 from service.audit.surroundings import ROTATED, ROTATION_FAILED, Surroundings
 
 FRAME: Final = 160
@@ -30,6 +30,10 @@ class Scribe:
         self._chain: str | None = None
         self._head = START
         self._page: list[tuple[bytes, Head, int]] = []
+        """Lines to be written, the head after each, and which order asked for it: 0 is for none.
+
+        A line that nobody asked for is first on its page.
+        """
         self._loose = b""
         self._is_cut = False
         self._is_fresh = False
@@ -76,12 +80,15 @@ class Scribe:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
         self._sign()
-        size = sum(len(order) + FRAME for order in orders if isinstance(order, bytes))
+        size = sum([len(order) + FRAME for order in orders if isinstance(order, bytes)])
         if self._medium.is_full(size + LAST):
             self._turn("size")
         for index, order in enumerate(orders, start=1):
             self._sign()
-            self._follow(order, index)
+            if isinstance(order, bytes):
+                self._add(order, index)
+            else:
+                self._follow(order, index)
         self._flush()
         self._sign()
         self._medium.settle()
@@ -119,15 +126,13 @@ class Scribe:
         self._loose = self._loose if arrival.loose is None else arrival.loose
         self._is_cut = self._is_cut if arrival.is_cut is None else arrival.is_cut
 
-    def _follow(self, order: Order, index: int) -> None:
-        if isinstance(order, bytes):
-            self._add(order, index)
-        elif isinstance(order, Gap):
+    def _follow(self, order: Gap | Turn, index: int) -> None:
+        if isinstance(order, Gap):
             self._tell(order, index)
-        else:
-            if index > 1 or not self._has_begun:  # logrotate moved the file before it signalled
-                self._turn(order.why)
-            self._landed = index
+            return
+        if index > 1 or not self._has_begun:  # logrotate moved the file before it signalled
+            self._turn(order.why)
+        self._landed = index
 
     def _tell(self, gap: Gap, index: int) -> None:
         """Write the first record after a failure: what is missing, and what was cut."""
@@ -184,7 +189,7 @@ class Scribe:
         """Write the page; if that fails, remember how far it came."""
         if not self._page:
             return
-        octets = memoryview(b"".join(line for line, _, _ in self._page))
+        octets = memoryview(b"".join([line for line, _, _ in self._page]))
         taken = 0
         try:
             while taken < len(octets):
@@ -196,6 +201,11 @@ class Scribe:
 
     def _remember(self, octets: memoryview, taken: int) -> None:
         """Move the head to the last record that is whole, be it without its newline."""
+        if taken == len(octets):  # as it nearly always is
+            _, self._head, index = self._page[-1]
+            self._landed = max(self._landed, index)
+            self._is_fresh, self._loose = False, b""
+            return
         end = 0
         for line, head, index in self._page:
             if taken < end + len(line) - 1:

@@ -29,6 +29,7 @@ class Sink:
         self._rules = rules
         self._hand = hand
         self._around = around
+        self._now = around.clock.monotonic
         self._observer = observer
         self._queue = Lanes()
         self._flight: Flight | None = None
@@ -96,12 +97,12 @@ class Sink:
             return
         self._queue.add(item)
         self._at_rest.clear()
-        self._go_on()
+        if self._flight is None and not self._is_scheduled:
+            self._go_on()
 
     def _go_on(self) -> None:
-        if self._flight is None and not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._depart)
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self._depart)
 
     def _depart(self) -> None:
         """Send what waits, all that came in this turn of the loop in one batch."""
@@ -175,13 +176,15 @@ class Sink:
             self._depart()
 
     def _settle(self, flight: Flight, report: Report) -> None:
+        is_accepted = report.fault is None
         for index, item in enumerate(flight.items):
-            if item.pledge is None:
+            pledge = item.pledge
+            if pledge is None:
                 continue
             if index < report.landed:
-                item.pledge.landed(self)
+                pledge.landed(self)
             if not (flight.is_late or item.is_late):
-                item.pledge.accept() if report.fault is None else item.pledge.refuse()
+                pledge.accept() if is_accepted else pledge.refuse()
 
     def _eject(self, why: str) -> None:
         """Take the sink out: nothing waits for it any more."""
@@ -213,6 +216,3 @@ class Sink:
         """Write what the sink has to tell; if that is in time, it is healed."""
         if absence is self._absence and self._flight is None:
             self._send(absence.story(self._now()))
-
-    def _now(self) -> float:
-        return self._around.clock.monotonic()

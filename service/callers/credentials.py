@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -28,7 +29,7 @@ class Presented:
     what counts as one where it came from.
     """
 
-    authorization: tuple[bytes, ...] = field(default=(), repr=False)
+    authorization: Sequence[bytes] = field(default=(), repr=False)
     certificate: bytes | None = field(default=None, repr=False)
     is_distrusted: bool = False
     peer: str = ""

@@ -39,12 +39,12 @@ async def identify(
     credentials = read(presented)
     if credentials.bearer is None or credentials.certificate is None:
         proof = await _prove(methods, credentials, deadline)
-        return _merge(_caller(proof, policy), [proof])
+        return _as_caller(_caller(proof, policy), proof)
     proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]
     named = {_caller(proof, policy) for proof in proofs}
     if len(named) > 1:
         raise Unauthenticated(Refusal.CALLERS_DIFFER)
-    return _merge(named.pop(), proofs)
+    return _as_caller(named.pop(), _merge(proofs))
 
 
 def _each(credentials: Credentials) -> list[Credentials]:
@@ -72,13 +72,21 @@ def _caller(proof: Proof, policy: Directory) -> CallerName:
     return name
 
 
-def _merge(name: CallerName, proofs: Sequence[Proof]) -> Caller:
-    namespaces = [proof.namespace for proof in proofs if proof.namespace]
-    pods = [proof.pod for proof in proofs if proof.pod]
+def _merge(proofs: Sequence[Proof]) -> Proof:
+    """Return what several proofs of one caller say: the first that says it, and the sooner end."""
+    return Proof(
+        identity=proofs[0].identity,
+        namespace=next((proof.namespace for proof in proofs if proof.namespace), None),
+        pod=next((proof.pod for proof in proofs if proof.pod), None),
+        expires_at=min((p.expires_at for p in proofs if p.expires_at), default=None),
+    )
+
+
+def _as_caller(name: CallerName, proof: Proof) -> Caller:
     return Caller(
         name=name,
-        identity=proofs[0].identity,
-        namespace=namespaces[0] if namespaces else None,
-        pod=pods[0] if pods else None,
-        credential_expires_at=min([p.expires_at for p in proofs if p.expires_at], default=None),
+        identity=proof.identity,
+        namespace=proof.namespace or None,
+        pod=proof.pod or None,
+        credential_expires_at=proof.expires_at,
     )

@@ -71,14 +71,10 @@ Credentials = Bearer | UserKey | UserKeySigned | Signed | PartnerSecret | OAuth2
 
 @value()
 class Authenticated:
-    """What to post: the whole form and the headers; both hold secrets.
+    """What to post: the whole form, encoded as it was signed, and headers; both hold secrets."""
 
-    ``signed`` is the form percent-encoded, where it had to be for its signature.
-    """
-
-    params: dict[str, str] = field(repr=False)
+    form: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
-    signed: dict[str, str] | None = field(default=None, repr=False)
 
 
 @value(eq=False)
@@ -138,9 +134,9 @@ def token_request(credentials: OAuth2, params: Mapping[str, str], *, api_key: st
     secret = credentials.secret.reveal()
     if credentials.user_key is None:
         basic = base64.b64encode(f"{api_key}:{secret}".encode()).decode("ascii")
-        return Authenticated(params=form, headers={"Authorization": f"Basic {basic}"})
+        return _unsigned(form, {"Authorization": f"Basic {basic}"})
     form |= {"client_id": api_key, "userKey": credentials.user_key, "secret": secret}
-    return Authenticated(params=form, headers={})
+    return _unsigned(form, {})
 
 
 def uses_partner_secret(credentials: Credentials) -> bool:
@@ -155,10 +151,8 @@ def _bearer(credentials: Bearer, call: Call) -> Authenticated:
     claims = {"iat": int(call.now), "jti": call.nonce}
     signed = f"{_base64url(_json(header))}.{_base64url(_json(claims))}"
     token = f"{signed}.{_base64url(credentials.key.sign(signed.encode('ascii')))}"
-    return Authenticated(
-        params={**call.params, "apiKey": call.api_key},
-        headers={"Authorization": f"Bearer {token}"},
-    )
+    params = {**call.params, "apiKey": call.api_key}
+    return _unsigned(params, {"Authorization": f"Bearer {token}"})
 
 
 def _user_key(credentials: UserKey, call: Call) -> Authenticated:
@@ -180,11 +174,9 @@ def _signed(credentials: Signed, call: Call) -> Authenticated:
 
 def _signature(key: HmacKey, call: Call, added: Mapping[str, str]) -> Authenticated:
     proof = {"apiKey": call.api_key, "timestamp": str(int(call.now)), "nonce": call.nonce}
-    params = {**call.params, **added, **proof}
-    form = signature.encoded_form(params)
-    sig = key.sign(signature.base_string_of("POST", call.url, form))
-    signed = {**form, "sig": signature.encoded(sig)}
-    return Authenticated(params={**params, "sig": sig}, headers={}, signed=signed)
+    form = signature.encoded_form({**call.params, **added, **proof})
+    sig = key.sign(signature.base_string("POST", call.url, form))
+    return Authenticated(form=f"{form}&sig={signature.encoded(sig)}", headers={})
 
 
 def _oauth2(_: OAuth2, call: Call) -> Authenticated:
@@ -195,7 +187,11 @@ def _oauth2(_: OAuth2, call: Call) -> Authenticated:
 
 
 def _posted(call: Call, **added: str) -> Authenticated:
-    return Authenticated(params={**call.params, **added}, headers={})
+    return _unsigned({**call.params, **added}, {})
+
+
+def _unsigned(params: Mapping[str, str], headers: dict[str, str]) -> Authenticated:
+    return Authenticated(form=signature.encoded_form(params), headers=headers)
 
 
 def _json(value: Mapping[str, object]) -> bytes:

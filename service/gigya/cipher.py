@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from service.gigya.signature import octets_of
 from service.secret import Secret
-from service.values import value
 
 BLOCK: Final = 16
 """Octets of a block of AES, and of an IV."""
@@ -38,15 +37,6 @@ class Padding(StrEnum):
     ZEROS = "ZEROS"
 
 
-@value(eq=False)
-class Sealed:
-    """One encrypted field: its value and the reply's IV, both in base64."""
-
-    text: Secret[str]
-    iv: str
-    padding: Padding
-
-
 class Decryptor:
     """AES-CBC under one key, for one message after another.
 
@@ -67,30 +57,45 @@ class Decryptor:
         return self._context.update(iv + ciphertext)[BLOCK:]
 
 
-def decrypt(sealed: Sealed, decryptor: Decryptor) -> Secret[str]:
-    """Return the plaintext, which is never empty and always was UTF-8; raises ``Unopened``."""
+def decrypt(
+    sealed: Mapping[str, bytes], iv: bytes, padding: Padding, decryptor: Decryptor
+) -> dict[str, Secret[str]]:
+    """Return the plaintexts of one reply, which are never empty and always were UTF-8.
+
+    ``sealed`` is blocks by name. Raises ``Unopened`` where one of them does not open.
+    """
+    unpad = UNPAD[padding]
     try:
-        plaintext = _opened(sealed, decryptor)
+        # No plaintext is a variable of this function, whose frame hangs on ``Unopened``.
+        opened = {
+            name: Secret(plaintext)
+            for name, blocks in sealed.items()
+            for plaintext in [unpad(decryptor.decrypt(blocks, iv)).decode("utf-8")]
+            if plaintext
+        }
     except ValueError:
         # UnicodeDecodeError holds the plaintext: nothing of it may hang on what we raise.
-        plaintext = ""
-    if not plaintext:
+        opened = {}
+    if len(opened) < len(sealed):
         raise Unopened
-    return Secret(plaintext)
+    return opened
+
+
+def blocks_of(text: Secret[str]) -> bytes:
+    """Return the octets of a value that has the form of a sealed one, of any other none.
+
+    The form is strict base64 of whole blocks.
+    """
+    try:
+        octets = octets_of(text.reveal())
+    except ValueError:
+        return b""
+    return b"" if len(octets) % BLOCK else octets
 
 
 def is_sealed(text: Secret[str]) -> bool:
-    """Whether the value has the form of a sealed one: strict base64 of whole blocks."""
-    try:
-        size = len(octets_of(text.reveal()))
-    except ValueError:
-        return False
-    return size > 0 and size % BLOCK == 0
-
-
-def _opened(sealed: Sealed, decryptor: Decryptor) -> str:
-    padded = decryptor.decrypt(octets_of(sealed.text.reveal()), octets_of(sealed.iv))
-    return UNPAD[sealed.padding](padded).decode("utf-8")
+    """Whether the value has the form of a sealed one."""
+    return len(blocks_of(text)) > 0
 
 
 def _unpad_pkcs7(padded: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 from service.deadline import Clock, Deadline
 from service.gigya.access_token import METHOD as GET_TOKEN
 from service.gigya.access_token import Issued, issued
-from service.gigya.attempts import post, read
+from service.gigya.attempts import FORM, read
 from service.gigya.authentication import Authenticated, OAuth2, authenticate, token_request
 from service.gigya.clock_offset import offset_of
 from service.gigya.cures import Cure, Cures, Run
@@ -20,7 +20,7 @@ from service.gigya.slots import Rotation, Slots
 from service.gigya.troubles import Result, Trouble, Troubled, of_outbound
 from service.live import Live
 from service.model import Exchange
-from service.outbound import Answer, Outbound, TimedOut
+from service.outbound import Answer, Outbound, OutboundError, TimedOut
 
 T = TypeVar("T")
 
@@ -103,31 +103,25 @@ class Client:
         Raises a ``ServiceError`` with its ``exchange`` for everything else.
         """
         began = self._clock.monotonic()
-        slot, is_trial = self._rotation.begin()
-        run = Run(slot=slot, generation=self._rotation.generation, is_trial=is_trial)
+        slot, generation, is_trial = self._rotation.begin()
+        run = Run(slot=slot, generation=generation, is_trial=is_trial)
         self._pauses.begin()
         while True:
-            outcome = await self._attempted(method, params, run, deadline)
-            if isinstance(outcome, Reply):
-                return outcome, self._exchange(run, outcome, began)
-            if not await self._may_repeat(outcome, run, deadline):
-                raise outcome.as_error(self._exchange(run, outcome.reply, began))
+            run.attempts += 1
+            try:
+                reply = await self._attempt(method, params, run, deadline)
+            except Troubled as error:
+                trouble = error.trouble
+            else:
+                self._note(run, Result.OK)
+                return reply, self._exchange(run, reply, began)
+            self._note(run, trouble.result)
+            if not await self._may_repeat(trouble, run, deadline):
+                raise trouble.as_error(self._exchange(run, trouble.reply, began))
 
     async def aclose(self) -> None:
         """End what goes on beside the calls."""
         await self._rotation.aclose()
-
-    async def _attempted(
-        self, method: str, params: Mapping[str, str], run: Run, deadline: Deadline
-    ) -> Reply | Trouble:
-        run.attempts += 1
-        try:
-            reply = await self._attempt(method, params, run, deadline)
-        except Troubled as error:
-            self._note(run, error.trouble.result)
-            return error.trouble
-        self._note(run, Result.OK)
-        return reply
 
     async def _attempt(
         self, method: str, params: Mapping[str, str], run: Run, deadline: Deadline
@@ -156,27 +150,38 @@ class Client:
     async def _posted(
         self,
         url: str,
-        form: Authenticated,
+        authenticated: Authenticated,
         deadline: Deadline,
         understand: Callable[[Answer], T],
     ) -> T:
         began = self._clock.monotonic()
         try:
-            answer = await post(self._outbound, url, form, deadline=deadline)
+            answer = await self._outbound.send(
+                "POST",
+                url,
+                headers=authenticated.headers,
+                content_type=FORM,
+                body=authenticated.form.encode(),
+                deadline=deadline,
+            )
             self._heard = (answer.headers.get("date"), self._clock.wall())
             understood = understand(answer)
+        except OutboundError as error:
+            trouble = of_outbound(error)
         except Troubled as error:
-            self._observers.attempted(error.trouble.result, self._clock.monotonic() - began)
-            raise
-        self._observers.attempted(Result.OK, self._clock.monotonic() - began)
-        return understood
+            trouble = error.trouble
+        else:
+            self._observers.attempted(Result.OK, self._clock.monotonic() - began)
+            return understood
+        self._observers.attempted(trouble.result, self._clock.monotonic() - began)
+        raise Troubled(trouble)
 
     def _note(self, run: Run, result: Result) -> None:
         if result not in _PROVES:
             return
         # Only a call that has tried both tells which is better: others began before it was known.
         has_chosen = run.is_trial or Cure.OTHER_SLOT in run.cures
-        if (has_chosen or run.slot is self._rotation.working) and self._rotation.pin(run.slot):
+        if self._rotation.pin(run.slot, has_chosen=has_chosen):
             self._observers.pinned(run.slot.name)
         self._cures.proved()
         self._observers.authenticated(run.slot.name)

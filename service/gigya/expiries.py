@@ -67,12 +67,12 @@ def expiry_in(
 
     Where the name says UTC, the site's zone does not count. Raises ``UnreadableExpiry``.
     """
-    for key, its_zone in ((f"{name}UTC", UTC), (name, zone)):
-        if (value := fields.get(key)) is not None:
-            moment = parse_expiry(value.reveal(), relative=relative, zone=its_zone, now=now)
-            if moment is not None:
-                return moment
-    return None
+    moment = None
+    if (value := fields.get(f"{name}UTC")) is not None:
+        moment = parse_expiry(value.reveal(), relative=relative, now=now)
+    if moment is None and (value := fields.get(name)) is not None:
+        moment = parse_expiry(value.reveal(), relative=relative, zone=zone, now=now)
+    return moment
 
 
 def _moment(text: str, *, relative: bool, zone: tzinfo, now: float) -> datetime | None:

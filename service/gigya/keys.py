@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from service.gigya import cipher, signature
-from service.gigya.cipher import Padding, Sealed, Unopened
+from service.gigya.cipher import Padding, Unopened
 from service.gigya.signature import octets_of
 from service.secret import Secret
 from service.values import value
@@ -75,9 +75,11 @@ class PartnerKey(HmacKey):
         """Whether ``given`` (base64) is this key's signature of ``text``, in constant time."""
         return signature.is_signature(text, self._octets.reveal(), given)
 
-    def decrypt(self, sealed: Sealed) -> Secret[str]:
-        """Return what ``sealed`` holds; raises ``Unopened``, whatever the cause."""
-        return cipher.decrypt(sealed, self._decryptor)
+    def decrypt(
+        self, sealed: Mapping[str, bytes], iv: bytes, padding: Padding
+    ) -> Mapping[str, Secret[str]]:
+        """Return what the blocks of one reply hold; raises ``Unopened``, whatever the cause."""
+        return cipher.decrypt(sealed, iv, padding, self._decryptor)
 
     def is_same(self, other: "PartnerKey") -> bool:
         """Whether both are one key, in constant time."""
@@ -167,34 +169,25 @@ class KeyRing(_Key):
         return any(key.vouches(text, given) for key in self._keys.values())
 
     def decrypt(
-        self, sealed: Mapping[str, Secret[str]], *, iv: str, vouching: Vouching | None = None
+        self, sealed: Mapping[str, bytes], *, iv: bytes, vouching: Vouching | None = None
     ) -> Opened:
         """Open all sealed fields of one reply with the one secret that fits; else ``Unopened``.
 
-        ``sealed`` is Gigya's names and base64 values, at least one. The secret is the one that
+        ``sealed`` is blocks by Gigya's names, at least one. The secret is the one that
         ``vouching`` tells, else the only one with plausible plaintext: CBC has no integrity, and
         a wrong key passes PKCS#7 in 1 of 255 cases.
         """
-        opened = [
-            Opened(fields=plaintexts, slot=slot)
-            for slot, key in self._keys.items()
-            if (plaintexts := self._plaintexts(sealed, iv, key)) is not None
-        ]
+        opened = []
+        for slot, key in self._keys.items():
+            try:
+                plaintexts = key.decrypt(sealed, iv, self._padding)
+            except Unopened:
+                continue
+            opened.append(Opened(fields=plaintexts, slot=slot))
         fitting = self._vouched(opened, vouching) or self._plausible(opened)
         if len(fitting) != 1:
             raise Unopened
         return fitting[0]
-
-    def _plaintexts(
-        self, sealed: Mapping[str, Secret[str]], iv: str, key: PartnerKey
-    ) -> Mapping[str, Secret[str]] | None:
-        try:
-            return {
-                name: key.decrypt(Sealed(text=text, iv=iv, padding=self._padding))
-                for name, text in sealed.items()
-            }
-        except Unopened:
-            return None
 
     def _vouched(self, opened: list[Opened], vouching: Vouching | None) -> list[Opened]:
         if vouching is None:

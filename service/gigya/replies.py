@@ -170,9 +170,9 @@ def parse(body: bytes) -> Reply:
         error_code=code,
         call_id=_name(document.get("callId")),
         ignored=_ignored(document.get("ignoredParams")),
-        context=_text(document, "context"),
+        context=_text(document.get("context")),
         fields=_fields(document) if code == 0 else {},
-        api_domain=_api_domain(document.get("apiDomain")),
+        api_domain=_api_domain(document) if code == WRONG_DATA_CENTER else None,
     )
 
 
@@ -200,19 +200,23 @@ def failure(reply: Reply, exchange: Exchange) -> ServiceError:
 
 
 def _where(reply: Reply) -> str | None:
-    if reply.error_code != WRONG_DATA_CENTER or reply.api_domain is None:
+    if reply.api_domain is None:
         return None
     return f"The API key lives in data center {BY_DOMAIN[reply.api_domain].name}: configure that."
 
 
 def _fields(document: Mapping[str, Any]) -> Mapping[str, Secret[str]]:
-    here = [name for name in WANTED if name in document]
-    return {name: Secret(text) for name in here if (text := _text(document, name))}
+    fields = {}
+    for name in filter(document.__contains__, WANTED):  # of most replies that is half of them
+        given = document[name]
+        text = given if isinstance(given, str) else _text(given)
+        if text:
+            fields[name] = Secret(text)
+    return fields
 
 
-def _text(document: Mapping[str, Any], name: str) -> str | None:
+def _text(value: Any) -> str | None:
     """Return a member as text: a number is what some servers make of digits; null is absent."""
-    value = document.get(name)
     if type(value) is int:
         return str(value)
     if value is None or isinstance(value, str):
@@ -227,11 +231,13 @@ def _name(value: Any) -> str | None:
 
 def _ignored(value: Any) -> tuple[str, ...]:
     # Advice of the server's: what is malformed in it costs the advice, not the session.
-    rows = value[:_MOST_IGNORED] if isinstance(value, list) else []
-    names = (_name(row.get("paramName")) for row in rows if isinstance(row, dict))
-    return tuple(name for name in names if name is not None)
+    if not isinstance(value, list):
+        return ()
+    names = [_name(row.get("paramName")) for row in value[:_MOST_IGNORED] if isinstance(row, dict)]
+    return tuple([name for name in names if name is not None])
 
 
-def _api_domain(value: Any) -> str | None:
+def _api_domain(document: Mapping[str, Any]) -> str | None:
+    value = document.get("apiDomain")
     domain = value.lower() if isinstance(value, str) else None
     return domain if domain in BY_DOMAIN else None

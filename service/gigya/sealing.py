@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from service.gigya.cipher import Padding, Unopened, is_sealed
+from service.gigya.cipher import Padding, Unopened, blocks_of
 from service.gigya.keys import KeyRing, Opened, Vouching
 from service.gigya.replies import Reply
 from service.secret import Secret
@@ -41,9 +41,9 @@ class Sealing:
         """The parameter of Gigya's that asks for it."""
         return _SWITCHES[self.scope]
 
-    def params(self, ring: KeyRing) -> dict[str, str]:
+    def params(self, keys: int) -> dict[str, str]:
         """Return what to send: with no key to open it, nothing sealed is asked for."""
-        if len(ring) == 0:
+        if keys == 0:
             return {"encrypt": "false"}
         return {self.switch: "true", "paddingMode": self.padding}
 
@@ -64,21 +64,18 @@ JUDGED: Final[Mapping[Scope, tuple[str, ...]]] = {
 }
 """What must be sealed. Never the IV: a reply can have one and hold nothing sealed."""
 
-EXPIRIES: Final[Mapping[Scope, tuple[str, ...]]] = {
-    Scope.SECRETS: (),
-    Scope.ALL: (
-        "tokenExpiration",
-        "tokenExpirationUTC",
-        "sessionExpiration",
-        "sessionExpirationUTC",
-    ),
-}
-"""Sealed if they look sealed: no form of a plain expiry is base64 of whole blocks."""
+EXPIRIES: Final = (
+    "tokenExpiration",
+    "tokenExpirationUTC",
+    "sessionExpiration",
+    "sessionExpirationUTC",
+)
+"""Under ``encryptAll`` sealed if they look sealed: no form of a plain expiry does."""
 
 AMBIGUOUS: Final = "providerUID"
 """Under ``encryptAll`` no document says, and a plain one may look sealed: opening it decides."""
 
-SEALABLE: Final = frozenset({*JUDGED[Scope.ALL], *EXPIRIES[Scope.ALL], AMBIGUOUS})
+SEALABLE: Final = frozenset({*JUDGED[Scope.ALL], *EXPIRIES, AMBIGUOUS})
 """Every field that can come sealed."""
 
 
@@ -92,28 +89,30 @@ def unsealed(
     itself that it ignored the switch.
     """
     fields, scope = reply.fields, sealing.scope
-    judged = {name: fields[name] for name in JUDGED[scope] if name in fields}
-    sealed = _sealed(judged, JUDGED[scope])
+    judged = [name for name in JUDGED[scope] if name in fields]
+    sealed = _sealed(fields, judged)
     if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
         raise CameBackPlain
     if not sealed or not _can_be_sealed(reply, ring):
         return fields, None
-    opened = _opened(reply, sealed | _sealed(fields, EXPIRIES[scope]), sealing, ring, vouching)
+    opened = _opened(reply, sealed, sealing, ring, vouching)
     return ({**fields, **opened.fields}, opened.slot) if opened is not None else (fields, None)
 
 
-def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, Secret[str]]:
-    return {name: fields[name] for name in names if name in fields and is_sealed(fields[name])}
+def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, bytes]:
+    return {
+        name: blocks for name in names if name in fields and (blocks := blocks_of(fields[name]))
+    }
 
 
 def _can_be_sealed(reply: Reply, ring: KeyRing) -> bool:
     # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
-    return len(ring) > 0 or "IV" in reply.fields
+    return "IV" in reply.fields or len(ring) > 0
 
 
 def _opened(
     reply: Reply,
-    sealed: Mapping[str, Secret[str]],
+    sealed: Mapping[str, bytes],
     sealing: Sealing,
     ring: KeyRing,
     vouching: Vouching | None,
@@ -132,16 +131,18 @@ def _opened(
 
 def _with_the_rest(
     reply: Reply,
-    sealed: Mapping[str, Secret[str]],
+    sealed: Mapping[str, bytes],
     scope: Scope,
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    iv = reply.fields["IV"].reveal() if "IV" in reply.fields else ""
-    ambiguous = _sealed(reply.fields, (AMBIGUOUS,)) if scope is Scope.ALL else {}
-    if ambiguous:
-        try:
-            return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
-        except Unopened:
-            pass  # what does not open with the others was not sealed
+    fields = reply.fields
+    iv = blocks_of(fields["IV"]) if "IV" in fields else b""
+    if scope is Scope.ALL:
+        sealed = {**sealed, **_sealed(fields, EXPIRIES)}
+        if ambiguous := _sealed(fields, (AMBIGUOUS,)):
+            try:
+                return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
+            except Unopened:
+                pass  # what does not open with the others was not sealed
     return ring.decrypt(sealed, iv=iv, vouching=vouching)

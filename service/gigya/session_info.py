@@ -5,7 +5,7 @@ Source: socialize.getSessionInfo; facts.md §1, §2 and §4.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -104,7 +104,9 @@ class SessionInfo:
         self, reply: Reply, query: SessionQuery, ring: KeyRing, exchange: Exchange
     ) -> tuple[Fields, Exchange]:
         problem: ServiceError
-        is_vouched = vouching(reply.fields, self._signature(reply.fields, query))
+        is_vouched: Vouching | None = None
+        if "providerUIDSig" in reply.fields:
+            is_vouched = vouching(reply.fields, self._signature(reply.fields, query))
         try:
             fields, slot = self._unseal(reply, self._terms.sealing, ring, is_vouched)
         except CameBackPlain:
@@ -112,9 +114,10 @@ class SessionInfo:
         except Unopened:
             opening, problem = Opening.UNOPENED, _unopened(exchange)
         else:
-            if slot is not None:
-                self._observers.opened(Opening.OPENED, slot)
-            return fields, replace(exchange, key_slot=slot)
+            if slot is None:
+                return fields, exchange
+            self._observers.opened(Opening.OPENED, slot)
+            return fields, exchange.opened_by(slot)
         self._observers.opened(opening, None)
         raise problem
 
@@ -181,12 +184,13 @@ def _check_context(reply: Reply, params: Mapping[str, str], exchange: Exchange) 
 
 def _check_texts(fields: Fields, exchange: Exchange) -> None:
     # A caller puts a token into a header: a line break in it would be another header.
-    if any(_CONTROL.search(fields[name].reveal()) for name in RELEASED_TEXTS if name in fields):
-        raise UpstreamInvalid(
-            "A value in Gigya's reply holds control characters.",
-            reason="control-characters",
-            exchange=exchange,
-        )
+    for name in filter(fields.__contains__, RELEASED_TEXTS):
+        if _CONTROL.search(fields[name].reveal()):
+            raise UpstreamInvalid(
+                "A value in Gigya's reply holds control characters.",
+                reason="control-characters",
+                exchange=exchange,
+            )
 
 
 RELEASED_TEXTS: Final = ("authToken", "tokenSecret", "sessionHandle", "providerUID")

@@ -3,7 +3,6 @@
 Source: facts.md §3b (requests) and §4 (UID and provider UID), official SDKs.
 """
 
-import base64
 import binascii
 import hmac
 import re
@@ -47,7 +46,7 @@ def digest(text: str, key: bytes) -> bytes:
 
 def sign(text: str, key: bytes) -> str:
     """Return the signature of ``text`` in base64, as Gigya sends and expects it."""
-    return base64.b64encode(digest(text, key)).decode("ascii")
+    return binascii.b2a_base64(digest(text, key), newline=False).decode("ascii")
 
 
 def is_signature(text: str, key: bytes, signature: str) -> bool:
@@ -59,41 +58,36 @@ def is_signature(text: str, key: bytes, signature: str) -> bool:
     return hmac.compare_digest(digest(text, key), given)
 
 
-def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
-    """Return what is signed of a request: every parameter that is sent, except ``sig``."""
-    return base_string_of(method, url, encoded_form(params))
-
-
-def encoded_form(params: Mapping[str, str]) -> dict[str, str]:
-    """Return ``params`` percent-encoded, as they are sent and as they are signed.
+def encoded_form(params: Mapping[str, str]) -> str:
+    """Return ``params`` as a form, percent-encoded: as it is sent and as it is signed.
 
     Names are sorted by code point, which is also the order of their UTF-8 octets.
     """
-    return {encoded_name(name): encoded(params[name]) for name in sorted(params)}
+    pairs = sorted(params.items())
+    if not _is_unreserved("".join([*params, *params.values()])):  # few forms have what to encode
+        pairs = [(encoded(name), encoded(value)) for name, value in pairs]
+    return "&".join(map("=".join, pairs))
 
 
-def base_string_of(method: str, url: str, form: Mapping[str, str]) -> str:
-    """Return what is signed of a request whose ``form`` is encoded and sorted already."""
-    # Values once for themselves and once with the query: only the percent signs change.
-    query = "%26".join([f"{name}%3D{value.replace('%', '%25')}" for name, value in form.items()])
+def base_string(method: str, url: str, form: str) -> str:
+    """Return what is signed of a request: its ``form`` as it is sent, but for ``sig``.
+
+    Names must hold nothing to encode, as all of Gigya's: the SDKs would encode them only once.
+    """
+    # Encoded once for itself and once more as a whole: these three are all that is left to do.
+    query = form.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
     return f"{method.upper()}&{_encoded_target(url)}&{query}"
 
 
 def encoded(text: str) -> str:
-    """Percent-encode what RFC 3986 does not leave unreserved.
+    """Percent-encode what RFC 3986 does not leave unreserved."""
+    return text.translate(_ENCODED) if text.isascii() else quote(text, safe="")
 
-    Most texts have nothing to encode, and most of those are digits and letters.
-    """
-    if (text.isalnum() and text.isascii()) or _is_unreserved(text):
-        return text
-    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="")
-
-
-encoded_name: Final = lru_cache(maxsize=64)(encoded)
-"""The same for the names of parameters: they are ours and few. Values may be secrets."""
 
 _is_unreserved: Final = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
-_ESCAPES: Final = {code: f"%{code:02X}" for code in range(128) if not _is_unreserved(chr(code))}
+_ENCODED: Final = {
+    code: chr(code) if _is_unreserved(chr(code)) else f"%{code:02X}" for code in range(128)
+}
 
 
 @lru_cache(maxsize=256)  # a process has a few URLs, and each request signs one of them

@@ -70,13 +70,13 @@ class Rotation:
             self._slots = self._opened(snapshot.value)
         return self._slots[self._pinned]
 
-    def begin(self) -> tuple[Slot, bool]:
-        """Return the slot that a call begins with, and whether it is only tried."""
-        working, now = self.working, self._clock.monotonic()
-        if self._pinned == 0 or now < self._trial_at:
-            return working, False
+    def begin(self) -> tuple[Slot, int, bool]:
+        """Return the slot that a call begins with, its generation, and whether it is only tried."""
+        working = self.working
+        if self._pinned == 0 or (now := self._clock.monotonic()) < self._trial_at:
+            return working, self._generation, False
         self._trial_at = now + TRIAL
-        return self._slots[0], True
+        return self._slots[0], self._generation, True
 
     def other(self, slot: Slot) -> Slot | None:
         """Return the slot to try where ``slot`` is rejected; None if there is no other."""
@@ -85,14 +85,18 @@ class Rotation:
             return working  # the credentials were replaced while the call was under way
         return next((each for each in self._slots if each is not slot), None)
 
-    def pin(self, slot: Slot) -> bool:
+    def pin(self, slot: Slot, *, has_chosen: bool) -> bool:
         """Begin with ``slot``, which serves, from now on; return whether that is news.
 
-        One that was replaced meanwhile changes nothing.
+        A call that has not chosen between the slots speaks only for the one that works already;
+        a slot that was replaced meanwhile changes nothing.
         """
-        if slot is not self.working and slot in self._slots:
-            self._pinned = self._slots.index(slot)
-            self._trial_at = self._clock.monotonic() + TRIAL
+        if slot is not self.working:
+            if not has_chosen:
+                return False
+            if slot in self._slots:
+                self._pinned = self._slots.index(slot)
+                self._trial_at = self._clock.monotonic() + TRIAL
         was, self._serving = self._serving, self._pinned
         return was != self._pinned
 

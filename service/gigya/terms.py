@@ -41,9 +41,14 @@ def wire_params(
 
     With several keys Gigya's signature of the provider UID tells which of them it used.
     """
-    params = {"UID": query.uid, "provider": query.provider, "context": context}
-    params |= sealing.params(ring)
-    if query.sign_ids or len(ring) > 1:
+    keys = len(ring)
+    params = {
+        "UID": query.uid,
+        "provider": query.provider,
+        "context": context,
+        **sealing.params(keys),
+    }
+    if query.sign_ids or keys > 1:
         params["signIDs"] = "true"
     if query.cid is not None:
         params["cid"] = query.cid

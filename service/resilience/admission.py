@@ -1,9 +1,8 @@
 """Bounded concurrency: so many calls at once, so few for one user, so many waiting, no more."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final
 
 from service.deadline import Deadline
@@ -40,7 +39,7 @@ class Admission:
         self._queue = queue
         self._observe = observe
         self._waiting: deque[Place] = deque()
-        self._of_uid: Counter[Uid] = Counter()
+        self._of_uid: dict[Uid, int] = {}
         self.in_flight = 0
 
     @property
@@ -48,32 +47,33 @@ class Admission:
         """How many calls wait for a slot."""
         return len(self._waiting)
 
-    def slot(self, uid: Uid, deadline: Deadline) -> "Slot":
-        """Return the slot of one call, held while its block lasts."""
-        return Slot(self, uid, deadline)
-
     async def take(self, uid: Uid, deadline: Deadline) -> None:
-        """Take a slot, waiting for it if need be. Raises ``Overloaded``."""
-        if self._has_room(uid):
-            self._take(uid)
-        else:
+        """Take a slot for one call, waiting if need be; ``give_back`` ends it.
+
+        Raises ``Overloaded``.
+        """
+        if not self._takes(uid):
             await self._wait(uid, deadline)
 
     def give_back(self, uid: Uid) -> None:
         """Give a slot back, to whoever waits for it."""
         self.in_flight -= 1
-        self._of_uid[uid] -= 1
-        if not self._of_uid[uid]:
+        left = self._of_uid[uid] - 1
+        if left:
+            self._of_uid[uid] = left
+        else:
             del self._of_uid[uid]
         if self._waiting:
             self._admit_next()
 
-    def _has_room(self, uid: Uid) -> bool:
-        return self.in_flight < self._concurrency and self._of_uid[uid] < self._per_uid
-
-    def _take(self, uid: Uid) -> None:
+    def _takes(self, uid: Uid) -> bool:
+        """Take a slot if there is one for this user; whether there was."""
+        taken = self._of_uid.get(uid, 0)
+        if self.in_flight >= self._concurrency or taken >= self._per_uid:
+            return False
         self.in_flight += 1
-        self._of_uid[uid] += 1
+        self._of_uid[uid] = taken + 1
+        return True
 
     async def _wait(self, uid: Uid, deadline: Deadline) -> None:
         if len(self._waiting) >= self._queue:
@@ -112,27 +112,7 @@ class Admission:
     def _admit_next(self) -> None:
         for place in self._waiting:
             uid, turn = place
-            if not turn.done() and self._has_room(uid):
+            if not turn.done() and self._takes(uid):
                 self._waiting.remove(place)
-                self._take(uid)
                 turn.set_result(True)
                 return
-
-
-class Slot:
-    """A slot for one call; entering it may wait."""
-
-    __slots__ = ("_admission", "_deadline", "_uid")
-
-    def __init__(self, admission: Admission, uid: Uid, deadline: Deadline) -> None:
-        self._admission = admission
-        self._uid = uid
-        self._deadline = deadline
-
-    async def __aenter__(self) -> None:
-        await self._admission.take(self._uid, self._deadline)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._admission.give_back(self._uid)

@@ -58,11 +58,23 @@ class Limits:
 
 @value(kw_only=False, eq=False)
 class Call:
-    """One call that was let through; ``is_stranger`` if although the breaker is open."""
+    """One call that was let through; ``is_stranger`` if although the breaker is open.
 
+    As a block it lasts as long as its call, and tells its breaker how that ended.
+    """
+
+    breaker: "Breaker" = field(repr=False)
     at: float
     about: About = field(repr=False)
-    is_stranger: bool
+    is_stranger: bool = False
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.breaker.ended(error, self)
 
 
 class Breaker:
@@ -94,6 +106,8 @@ class Breaker:
         self._strangers = 0
         self._pause = 0.0
         self._renewed_at = self._closed_at = -math.inf
+        self._is_calm = True
+        """Whether nothing of a failure is remembered: nothing to check, nothing to forget."""
 
     @property
     def state(self) -> State:
@@ -119,25 +133,25 @@ class Breaker:
 
     def check(self, about: About = ()) -> None:
         """Raise what the last calls met if no call ``about`` this would be let through now."""
+        if self._is_calm:
+            return
         self._subjects.check(about, self._monotonic())
         if self._until is not None and self.state is State.OPEN and not self._is_stranger(about):
             wait = max(self._until - self._monotonic(), self._limits.cool_down / 10)
             kind = KINDS[self._opened_by]
             raise kind(REFUSALS[kind], reason="breaker-open", retry_after=wait)
 
-    def guard(self, about: About = ()) -> "Guard":
-        """Return what lets the call in its block through and notes its fate.
-
-        Entering it raises what the last calls met, with the seconds to wait, instead. A session
-        that fails again and again gets a cool-down of its own, whatever becomes of the others.
-        """
-        return Guard(self, about)
-
     def began(self, about: About = ()) -> Call:
-        """Let a call through, and return it for ``ended``; raises as ``check`` does."""
+        """Let a call through, and return it as a block, or for ``ended``; raises as ``check`` does.
+
+        A session that fails again and again gets a cool-down of its own, whatever becomes of the
+        others.
+        """
+        if self._is_calm:
+            return Call(self, self._monotonic(), about)
         self.check(about)
         state = self.state
-        call = Call(self._monotonic(), about, state is State.OPEN)
+        call = Call(self, self._monotonic(), about, state is State.OPEN)
         if state is State.HALF_OPEN:
             self._probe = call
             self._observe(State.HALF_OPEN)
@@ -151,7 +165,8 @@ class Breaker:
             self._probe = None
         self._strangers -= call.is_stranger
         if error is None:
-            self._answered(Blame.NOBODY, call)
+            if not self._is_calm:
+                self._answered(Blame.NOBODY, call)
         elif isinstance(error, ServiceError):
             self._judge(error, call, probes=probes)
         elif self._monotonic() - call.at >= PATIENCE:
@@ -161,6 +176,7 @@ class Breaker:
         blame = blame_of(error)
         if blame in REJECTIONS and call.at < self._renewed_at:
             return  # it refuses what is no longer in use
+        self._is_calm = False
         if blame not in KINDS:
             self._answered(blame, call, type(error))
             return
@@ -184,6 +200,7 @@ class Breaker:
         if self._until is not None:
             self._until, self._probe, self._closed_at = None, None, now
             self._observe(State.CLOSED)
+        self._is_calm = len(self._subjects) == 0
 
     def _failed(self, blame: Blame, error: ServiceError, call: Call, *, probes: bool) -> None:
         if self._until is not None:
@@ -248,24 +265,6 @@ class _Row:
             return 0
         self._members.add(member)
         return len(self._members)
-
-
-class Guard:
-    """One call that a breaker watches."""
-
-    __slots__ = ("_about", "_breaker", "_call")
-
-    def __init__(self, breaker: Breaker, about: About = ()) -> None:
-        self._breaker = breaker
-        self._about = about
-
-    def __enter__(self) -> None:
-        self._call = self._breaker.began(self._about)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._breaker.ended(error, self._call)
 
 
 KINDS: Final[Mapping[Blame, type[ServiceError]]] = {

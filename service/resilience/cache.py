@@ -41,7 +41,7 @@ class Bounds:
     octets: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Kept:
     session: Session
     until: float
@@ -50,6 +50,12 @@ class _Kept:
     def lives(self, now: float) -> bool:
         """Whether it is not over, and the clock was not set back."""
         return self.session.fetched_at <= now < self.until
+
+    def as_hit(self) -> Session:
+        """Return the session as one for which nobody was asked: the same for every hit."""
+        if not self.session.exchange.cached:
+            self.session = replace(self.session, exchange=_as_hit(self.session.exchange))
+        return self.session
 
 
 class Cache(Generic[K]):
@@ -87,7 +93,7 @@ class Cache(Generic[K]):
             return None
         self._kept.move_to_end(key)
         self._observe(HIT)
-        return replace(kept.session, exchange=_as_hit(kept.session.exchange))
+        return kept.as_hit()
 
     def failure(self, key: K) -> ServiceError | None:
         """Return what Gigya failed with for ``key`` a moment ago, if it did."""

@@ -1,9 +1,10 @@
 """Single-flight: requests for the same thing at the same time share one call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 from service.deadline import Deadline
 from service.errors import ServiceError, UpstreamTimeout
@@ -19,9 +20,11 @@ EVENTS: Final = (BEGUN, JOINED, ABANDONED)
 
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[V]):
+    """A call, when it began, and who waits: a future each, done when the wait is over."""
+
     task: asyncio.Task[V]
     begun: float
-    waiting: int = 0
+    waiting: set[asyncio.Future[None]] = field(default_factory=set)
 
 
 class Flights(Generic[K, V]):
@@ -45,7 +48,7 @@ class Flights(Generic[K, V]):
     async def result(
         self,
         key: K,
-        call: Callable[[], Awaitable[V]],
+        call: Callable[[], Coroutine[Any, Any, V]],
         *,
         deadline: Deadline,
         oldest: float | None = None,
@@ -60,59 +63,53 @@ class Flights(Generic[K, V]):
             flight = self._begin(key, call)
         else:
             self._observe(JOINED)
-        flight.waiting += 1
+        # Not asyncio.wait(): each request waits here, and it costs twice as much.
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[None] = loop.create_future()
+        flight.waiting.add(end)
+        timer = loop.call_later(deadline.remaining(), _over, end)
         try:
-            await _ended(flight.task, deadline.remaining())
+            await end
         finally:
-            flight.waiting -= 1
-            if flight.waiting == 0 and flight.task.cancel():
+            timer.cancel()
+            flight.waiting.discard(end)
+            if not flight.waiting and flight.task.cancel():
                 # It leaves the table now: who comes next must not join what is being cancelled.
-                self._land(key, flight)
+                self._leave(key, flight)
                 self._observe(ABANDONED)
         return _outcome(flight.task)
 
     def _began_within(self, flight: _Flight[V], seconds: float) -> bool:
         return seconds > 0 and self._monotonic() - flight.begun <= seconds
 
-    def _begin(self, key: K, call: Callable[[], Awaitable[V]]) -> _Flight[V]:
-        async def run() -> V:
-            return await call()
-
-        flight = _Flight(asyncio.create_task(run()), self._monotonic())
+    def _begin(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
+        flight = _Flight(asyncio.get_running_loop().create_task(call()), self._monotonic())
         self._under_way[key] = flight
-        flight.task.add_done_callback(lambda _: self._land(key, flight))
+        flight.task.add_done_callback(partial(self._land, key, flight))
         self._observe(BEGUN)
         return flight
 
-    def _land(self, key: K, flight: _Flight[V]) -> None:
+    def _land(self, key: K, flight: _Flight[V], task: asyncio.Task[V]) -> None:
+        self._leave(key, flight)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to look at it
+        for end in flight.waiting:
+            _over(end)
+
+    def _leave(self, key: K, flight: _Flight[V]) -> None:
         if self._under_way.get(key) is flight:  # a younger call may have taken its place
             del self._under_way[key]
-        if flight.task.done() and not flight.task.cancelled():
-            flight.task.exception()  # nobody may be left to look at it
 
 
-async def _ended(task: asyncio.Task[V], seconds: float) -> None:
-    """Wait until ``task`` has ended, but no longer; ``asyncio.wait`` does, at twice the cost."""
-    loop = asyncio.get_running_loop()
-    is_time: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not is_time.done():
-            is_time.set_result(None)
-
-    timer = loop.call_later(seconds, wake)
-    task.add_done_callback(wake)
-    try:
-        await is_time
-    finally:
-        timer.cancel()
-        task.remove_done_callback(wake)
+def _over(end: asyncio.Future[None]) -> None:
+    """End a wait, unless something else has just ended it."""
+    if not end.done():
+        end.set_result(None)
 
 
 def _outcome(task: asyncio.Task[V]) -> V:
     if not task.done() or task.cancelled():
         raise UpstreamTimeout("Gigya did not answer within this request's deadline. Ask again.")
-    error = task.exception()
-    if isinstance(error, ServiceError):
+    if isinstance(error := task.exception(), ServiceError):
         raise error.again()
     return task.result()

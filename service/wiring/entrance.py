@@ -5,6 +5,7 @@ from typing import Final
 
 from starlette.types import Scope
 
+from service.api.headers import AUTHORIZATION, HEADERS
 from service.api.recording import ENTRY
 from service.audit.journal import Journal
 from service.audit.record import Entry
@@ -108,9 +109,8 @@ class Threshold:
 
 
 def _presented(scope: Scope) -> Presented:
-    given = tuple(value for name, value in scope["headers"] if name == b"authorization")
     return Presented(
-        authorization=given,
+        authorization=scope[HEADERS].get(AUTHORIZATION, ()),
         certificate=scope.get(PEER_CERTIFICATE),
         is_distrusted=scope.get(PEER_DISTRUSTED, False),
         peer=peer_of(scope[ENTRY].peer),

@@ -192,6 +192,7 @@ class _TracedOutbound(Outbound):
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
         body: bytes | None = None,
         deadline: Deadline,
     ) -> Answer:
@@ -201,7 +202,12 @@ class _TracedOutbound(Outbound):
             span.tell("http.request.method", method)
             handed_on = {**(headers or {}), "traceparent": self._tracer.traceparent()}
             answer = await self._inner.send(
-                method, url, headers=handed_on, body=body, deadline=deadline
+                method,
+                url,
+                headers=handed_on,
+                content_type=content_type,
+                body=body,
+                deadline=deadline,
             )
             span.tell("http.response.status_code", answer.status)
             return answer

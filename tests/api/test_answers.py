@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.api.answer_members import ANSWER_MEMBERS
 from service.api.answers import JsonAnswer, release_answer
 from service.api.members import LONGEST_CONTEXT
 from service.broker import Release
@@ -104,6 +105,14 @@ class TestReleaseAnswer:
             "session_expires_at": "2027-01-15T08:00:00Z",
             "age": 7,
         } == told
+
+    def test_nothing_is_null(self) -> None:
+        """Each member that is documented as one that may be absent is so where it is unknown."""
+        session = Session(auth_token=Secret("token"), fetched_at=0, exchange=Exchange())
+
+        told = answered(release(session=session))
+
+        assert {member.name for member in ANSWER_MEMBERS if member.is_always} == told.keys()
 
     def test_nobody_between_may_keep_it(self) -> None:
         """The answer says that it must not be stored."""

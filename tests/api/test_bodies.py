@@ -1,14 +1,17 @@
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope
 
 from service.api.bodies import CallerGone, read_body
+from service.api.headers import HEADERS, by_name
 from service.api.requests import LARGEST_BODY
+from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
 from service.model import BODY_IS_HERE
 from tests.house import body
@@ -16,7 +19,12 @@ from tests.virtual_time import VIRTUAL
 
 
 def scope(*headers: tuple[bytes, bytes]) -> Scope:
-    return {"type": "http", "headers": list(headers)}
+    return {"type": "http", HEADERS: by_name(headers)}
+
+
+async def unhurried(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
+    """Read a body for a request that has all the time in the world."""
+    return await read_body(scope, receive, limit=seconds, deadline=Deadline(math.inf, lambda: 0.0))
 
 
 class Says:
@@ -43,22 +51,22 @@ class TestReadBody:
         """A body may come in any number of parts, empty ones among them."""
         caller = Says([body(b"one", more=True), body(b"", more=True), body(b"two")])
 
-        assert b"onetwo" == await read_body(scope(), caller, seconds=1)
+        assert b"onetwo" == await unhurried(scope(), caller, seconds=1)
 
     async def test_takes_exactly_the_cap(self) -> None:
         """A body of the largest size is taken, one octet more is not."""
         largest = b"x" * LARGEST_BODY
 
-        assert largest == await read_body(scope(), Says([body(largest)]), seconds=1)
+        assert largest == await unhurried(scope(), Says([body(largest)]), seconds=1)
         with pytest.raises(RequestTooLarge):
-            await read_body(scope(), Says([body(largest + b"x")]), seconds=1)
+            await unhurried(scope(), Says([body(largest + b"x")]), seconds=1)
 
     async def test_stops_where_the_cap_is_passed(self) -> None:
         """What comes after too much is not waited for."""
         caller = Says([body(b"x" * LARGEST_BODY, more=True), body(b"x", more=True)])
 
         with pytest.raises(RequestTooLarge):
-            await read_body(scope(), caller, seconds=1)
+            await unhurried(scope(), caller, seconds=1)
 
         assert 2 == caller.asked
 
@@ -68,7 +76,7 @@ class TestReadBody:
         caller = Says([body(b"short")])
 
         with pytest.raises(RequestTooLarge):
-            await read_body(scope((b"content-length", length)), caller, seconds=1)
+            await unhurried(scope((b"content-length", length)), caller, seconds=1)
 
         assert 0 == caller.asked
 
@@ -77,7 +85,7 @@ class TestReadBody:
         """Anything else in that header is not this module's business."""
         caller = Says([body(b"short")])
 
-        assert b"short" == await read_body(scope((b"content-length", length)), caller, seconds=1)
+        assert b"short" == await unhurried(scope((b"content-length", length)), caller, seconds=1)
 
     @pytest.mark.parametrize("sent", [[], [body(b"half", more=True)]], ids=["nothing", "half"])
     async def test_waits_so_long_and_no_longer(self, sent: list[Message]) -> None:
@@ -86,10 +94,22 @@ class TestReadBody:
         began = loop.time()
 
         with pytest.raises(RequestTimeout, match=r"within 2\.5 seconds") as refused:
-            await read_body(scope(), Says(sent), seconds=2.5)
+            await unhurried(scope(), Says(sent), seconds=2.5)
 
         assert 2.5 == loop.time() - began
         assert refused.value.__cause__ is None
+
+    @pytest.mark.parametrize(("limit", "left"), [(2.0, 9.0), (9.0, 2.0)])
+    async def test_waits_no_longer_than_the_request_may(self, limit: float, left: float) -> None:
+        """Of its own limit and what is left of the deadline the shorter counts."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = Deadline(began + left, loop.time)
+
+        with pytest.raises(RequestTimeout, match="within 2 seconds"):
+            await read_body(scope(), Says(), limit=limit, deadline=deadline)
+
+        assert 2.0 == loop.time() - began
 
     async def test_sets_no_timer_for_what_is_here(self) -> None:
         """A listener that has all of it says so; then no time is allowed, and none is needed."""
@@ -99,14 +119,16 @@ class TestReadBody:
             return body(b"all")
 
         here = {**scope(), BODY_IS_HERE: True}
-        assert b"all" == await read_body(here, says, seconds=0)
+        assert b"all" == await unhurried(here, says, seconds=0)
+        with pytest.raises(RequestTooLarge):
+            await unhurried(here, Says([body(b"x" * (LARGEST_BODY + 1))]), seconds=0)
         with pytest.raises(RequestTimeout):
-            await read_body(scope(), says, seconds=0)
+            await unhurried(scope(), says, seconds=0)
 
     async def test_tells_when_the_caller_has_gone(self) -> None:
         """A connection that closes before the body is complete leaves nobody to answer."""
         with pytest.raises(CallerGone):
-            await read_body(
+            await unhurried(
                 scope(), Says([body(b"half", more=True), {"type": "http.disconnect"}]), seconds=1
             )
 
@@ -120,7 +142,7 @@ class TestAnyPartition:
 
         async def read() -> bytes | None:
             try:
-                return await read_body(scope(), Says(messages), seconds=5)
+                return await unhurried(scope(), Says(messages), seconds=5)
             except RequestTooLarge:
                 return None
 

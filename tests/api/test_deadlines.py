@@ -1,21 +1,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Scope
 
-from service.api.deadlines import deadline_of
+from service.api.deadlines import deadline_of, require_good_timeout
 from service.deadline import Clock
 from service.errors import InvalidRequest
 
 CLOCK = Clock(wall=lambda: 1_800_000_000.0, monotonic=lambda: 100.0)
 
 
-def scope(*values: bytes) -> Scope:
-    return {"type": "http", "headers": [(b"request-timeout", value) for value in values]}
-
-
 def seconds(*values: bytes, configured: float = 10) -> float:
-    return deadline_of(scope(*values), seconds=configured, clock=CLOCK).remaining()
+    require_good_timeout(values)
+    return deadline_of(values, seconds=configured, clock=CLOCK).remaining()
 
 
 class TestDeadlineOf:

@@ -1,3 +1,4 @@
+import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -187,6 +188,8 @@ ENTRIES: Final = st.builds(
     exchange=st.none() | EXCHANGES,
     token_expires_at=st.none() | MOMENTS,
     status=st.none() | st.integers(100, 599),
+    config_hash=st.none() | NAMES,
+    build=st.none() | NAMES,
 )
 
 
@@ -202,6 +205,13 @@ class TestSchema:
         line = chained([canonical(described(made))])
         VALIDATOR.validate(orjson.loads(line))
         assert b"sentinel" not in line
+
+    @given(ENTRIES)
+    def test_nothing_stands_for_what_is_not_there(self, made: Entry) -> None:
+        """A member that does not apply is absent, at whatever depth: none is null."""
+        record = described(made)
+        inner = [member for member in record.values() if isinstance(member, dict)]
+        assert not any(None in members.values() for members in (record, *inner))
 
     def test_every_control_record(self) -> None:
         """The records that the audit writes about itself are as published."""
@@ -269,6 +279,24 @@ class TestAuditKey:
         key_id, _, digest = KEY.of_uid(Uid("u")).partition(":")
         assert (KEY.id, 32) == (key_id, len(digest))
         assert set(digest) <= set("0123456789abcdef")
+
+    @given(st.text(st.characters(exclude_categories=())), st.binary(), st.binary())
+    def test_is_what_is_documented(self, text: str, previous: bytes, octets: bytes) -> None:
+        """Fingerprints and the chain's hash are HMAC-SHA256 under keys derived from the audit's."""
+        told = text.encode("utf-8", "surrogatepass")
+        of_uid, of_token, of_chain = (
+            hmac.digest(hmac.digest(bytes(range(32)), purpose, "sha256"), signed, "sha256").hex()
+            for purpose, signed in (
+                (b"audit uid", told),
+                (b"audit token", told),
+                (b"audit chain", previous + octets),
+            )
+        )
+        token = f"{KEY.id}:{of_token[:32]}"
+        assert f"{KEY.id}:{of_uid[:32]}" == KEY.of_uid(Uid(text))
+        assert token == KEY.of_token(Secret(text))
+        assert {"access_token": token} == KEY.of_tokens({"access_token": Secret(text), "left": 3})
+        assert of_chain == KEY.link(previous, octets)
 
     def test_apart(self) -> None:
         """A UID and a token of the same text have different fingerprints, as have two keys."""

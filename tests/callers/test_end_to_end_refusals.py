@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,7 +110,7 @@ BY_HEADER: Final = {
 """What can be sent as a header at all."""
 
 
-async def over_the_wire(port: int, headers: tuple[bytes, ...]) -> bytes:
+async def over_the_wire(port: int, headers: Sequence[bytes]) -> bytes:
     """Send Authorization headers as they are; return the whole answer but for its own marks."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = b"".join(b"Authorization: %s\r\n" % header for header in headers)

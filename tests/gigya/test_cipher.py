@@ -1,6 +1,8 @@
 import base64
 import json
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.gigya import cipher
-from service.gigya.cipher import Decryptor, Padding, Sealed, Unopened
+from service.gigya.cipher import Decryptor, Padding, Unopened
 from service.secret import Secret
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "gigya.json").read_bytes())
@@ -56,6 +58,22 @@ PAD: dict[Padding, Callable[[bytes], bytes]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """One field as a reply has it, with the reply's IV, both in base64."""
+
+    text: Secret[str]
+    iv: str
+    padding: Padding
+
+
+def opened(sealed: Sealed, decryptor: Decryptor) -> Secret[str]:
+    """Open the field of a reply that has no other."""
+    iv = cipher.blocks_of(Secret(sealed.iv))
+    blocks = cipher.blocks_of(sealed.text)
+    return cipher.decrypt({"field": blocks}, iv, sealed.padding, decryptor)["field"]
+
+
 def sealed_blocks(blocks: bytes, padding: Padding = Padding.PKCS7, *, key: bytes = KEY) -> Sealed:
     """Return whole blocks, sealed as they are."""
     text = base64.b64encode(chained(blocks, key, IV)).decode()
@@ -76,8 +94,8 @@ class TestDecrypt:
             iv=vector["IV"],
             padding=Padding(vector["paddingMode"]),
         )
-        opened = cipher.decrypt(value, Decryptor(base64.b64decode(vector["secretB64"])))
-        assert vector["plaintext"] == opened.reveal()
+        plain = opened(value, Decryptor(base64.b64decode(vector["secretB64"])))
+        assert vector["plaintext"] == plain.reveal()
 
     @given(token=TOKENS, key=KEYS, iv=IVS, padding=st.sampled_from(Padding))
     def test_opens_whatever_is_sealed_by_the_rules(
@@ -87,7 +105,7 @@ class TestDecrypt:
         assume(padding is not Padding.ZEROS or not token.endswith("\0"))
         text = base64.b64encode(chained(PAD[padding](token.encode()), key, iv)).decode()
         value = Sealed(text=Secret(text), iv=base64.b64encode(iv).decode(), padding=padding)
-        assert token == cipher.decrypt(value, Decryptor(key)).reveal()
+        assert token == opened(value, Decryptor(key)).reveal()
 
     @given(token=TOKENS, key=KEYS, padding=st.sampled_from(Padding))
     def test_another_key_never_gives_the_plaintext(
@@ -97,10 +115,10 @@ class TestDecrypt:
         assume(key != KEY)
         try:
             value = sealed_blocks(PAD[padding](token.encode()), padding)
-            opened = cipher.decrypt(value, Decryptor(key))
+            plain = opened(value, Decryptor(key))
         except Unopened:
             return
-        assert token != opened.reveal()
+        assert token != plain.reveal()
 
     @pytest.mark.parametrize(
         "value",
@@ -158,13 +176,29 @@ class TestDecrypt:
     def test_every_failure_is_one(self, value: Sealed) -> None:
         """Whatever is wrong, the error is the same, says nothing and holds nothing."""
         with pytest.raises(Unopened) as caught:
-            cipher.decrypt(value, Decryptor(KEY))
+            opened(value, Decryptor(KEY))
         error = caught.value
         assert ("a sealed value does not open", None, None) == (
             str(error),
             error.__cause__,
             error.__context__,
         )
+
+    def test_one_that_does_not_open_keeps_the_others_shut(self) -> None:
+        """A reply opens whole or not at all, and what is raised holds nothing of what did open."""
+        good = cipher.blocks_of(sealed_blocks(padded_pkcs7(b"s3cr3t-token")).text)
+        for bad in (
+            b"",
+            good[:-1],
+            chained(bytes(16), KEY, IV),
+            chained(b"\x10" * 16, KEY, IV),
+            chained(padded_pkcs7(b"\xff"), KEY, IV),
+        ):
+            with pytest.raises(Unopened) as caught:
+                cipher.decrypt({"a": good, "b": bad}, IV, Padding.PKCS7, Decryptor(KEY))
+            frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+            assert "s3cr3t" not in repr([frame.f_locals for frame in frames[1:]])
+            assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
     @given(
         messages=st.lists(
@@ -195,7 +229,7 @@ class TestDecrypt:
     def test_the_result_is_a_secret(self) -> None:
         """Neither the sealed value nor its plaintext shows in a representation."""
         value = sealed("MCicja0B2fZ4YyyUkHlUZQ==")
-        shown = repr(value) + repr(cipher.decrypt(value, Decryptor(KEY)))
+        shown = repr(value) + repr(opened(value, Decryptor(KEY)))
         assert [False, False] == [text in shown for text in ("MCicja0B", "s3cr3t")]
 
 

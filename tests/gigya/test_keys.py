@@ -25,14 +25,14 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.gigya.cipher import Padding, Sealed, Unopened
+from service.gigya.cipher import Padding, Unopened
 from service.gigya.keys import HmacKey, KeyRing, PartnerKey, RsaKey
 from service.secret import Secret
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "gigya.json").read_bytes())
 REQUESTS = [pytest.param(each, id=each["name"]) for each in VECTORS["requestSignature"]]
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
-IV = base64.b64encode(bytes(16)).decode()
+IV = bytes(16)
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PKCS1, PKCS8, OPENSSH = (
     RSA.private_bytes(Encoding.PEM, form, NoEncryption())
@@ -52,13 +52,12 @@ def pad(text: str, padding: Padding = Padding.PKCS7) -> bytes:
     return text.encode() + bytes([missing or 16]) * (missing or 16)
 
 
-def seal(blocks: bytes, key: bytes) -> Secret[str]:
+def seal(blocks: bytes, key: bytes) -> bytes:
     """Seal whole blocks under an IV of zeros."""
-    encryptor = Cipher(AES(key), CBC(bytes(16))).encryptor()
-    return Secret(base64.b64encode(encryptor.update(blocks)).decode())
+    return Cipher(AES(key), CBC(IV)).encryptor().update(blocks)
 
 
-def sealed_fields(key: bytes, **fields: str) -> dict[str, Secret[str]]:
+def sealed_fields(key: bytes, **fields: str) -> dict[str, bytes]:
     """Seal each field as a reply would."""
     return {name: seal(pad(text), key) for name, text in fields.items()}
 
@@ -82,10 +81,9 @@ class Opens(PartnerKey):
         super().__init__(octets)
         self._text = text
 
-    def decrypt(self, sealed: Sealed) -> Secret[str]:
+    def decrypt(self, sealed: Mapping[str, bytes], *_: object) -> Mapping[str, Secret[str]]:
         """Answer the text."""
-        del sealed
-        return Secret(self._text)
+        return {name: Secret(self._text) for name in sealed}
 
 
 KEYS: list[Callable[[], HmacKey | RsaKey | KeyRing]] = [
@@ -298,13 +296,13 @@ class TestKeyRing:
         """Where two secrets open a reply, neither is trusted."""
         keys = KeyRing([Opens(NEW, "one"), Opens(OLD, "two")])
         with pytest.raises(Unopened):
-            keys.decrypt({"tokenSecret": Secret("")}, iv=IV)
+            keys.decrypt({"tokenSecret": b""}, iv=IV)
 
     @pytest.mark.parametrize("odd", ["a b", "a\n", "tökén", "\x7f", "a\0", "", " "])
     def test_a_token_is_printable(self, odd: str) -> None:
         """Of two secrets, the one whose plaintext is no token is the wrong one."""
         keys = KeyRing([Opens(NEW, odd), Opens(OLD, "!~")])
-        assert 1 == keys.decrypt({"tokenSecret": Secret("")}, iv=IV).slot
+        assert 1 == keys.decrypt({"tokenSecret": b""}, iv=IV).slot
 
     @pytest.mark.parametrize("name", ["tokenExpiration", "tokenExpirationUTC", "sessionExpiration"])
     def test_an_expiry_may_hold_a_space(self, name: str) -> None:
@@ -317,7 +315,7 @@ class TestKeyRing:
         """A signature decides where plaintext alone could not, and whatever it looks like."""
         keys = [Opens(NEW, "one"), Opens(OLD, "zwei Wörter")]
         opened = KeyRing(keys).decrypt(
-            {"tokenSecret": Secret("")},
+            {"tokenSecret": b""},
             iv=IV,
             vouching=lambda key, _: key.is_same(keys[voucher]),
         )
@@ -345,7 +343,7 @@ class TestKeyRing:
         """Whoever vouches must be alone."""
         keys = KeyRing([Opens(NEW, "one"), Opens(OLD, "two words")])
         with pytest.raises(Unopened):
-            keys.decrypt({"tokenSecret": Secret("")}, iv=IV, vouching=lambda *_: True)
+            keys.decrypt({"tokenSecret": b""}, iv=IV, vouching=lambda *_: True)
 
     def test_a_secret_that_occurs_twice_counts_once(self) -> None:
         """Two files with one secret do not make it doubtful; slots keep their places."""

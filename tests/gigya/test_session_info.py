@@ -289,6 +289,21 @@ class TestSlots:
         assert slot == session.exchange.key_slot
         assert [(Opening.OPENED, slot)] == rig.openings
 
+    @pytest.mark.parametrize("is_signed", [True, False])
+    async def test_only_the_signature_tells_a_key_for_what_is_no_token(
+        self, *, is_signed: bool
+    ) -> None:
+        """What does not look like a token opens if the reply's signature says by which key."""
+        rig = Rig()
+        rig = Rig(keys=(OLD, rig.partner_key), seeded=rig.seeded)
+        rig.knobs.turn(ignores=frozenset[str]() if is_signed else frozenset({"signIDs"}))
+        connection = connect(rig, token_secret="zwei Wörter", provider_uid="123")
+        if is_signed:
+            assert held(connection) == shown(await rig.session())
+        else:
+            with pytest.raises(Undecryptable):
+                await rig.session()
+
     async def test_a_signature_that_is_ignored_leaves_plausibility(self) -> None:
         """Without a signature the one key with plausible plaintext opens."""
         rig = Rig()

@@ -3,7 +3,7 @@ import hmac
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,9 @@ FORMS = {
 KEY = bytes(range(32))
 NOW = 1_700_000_000
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-PARAMS = st.dictionaries(TEXT.filter(bool), TEXT, max_size=6)
+UNRESERVED = st.text("AZaz09-._~", max_size=20)
+NAMED = st.dictionaries(UNRESERVED.filter(bool), UNRESERVED | TEXT, max_size=6)
+PARAMS = st.dictionaries(TEXT.filter(bool), TEXT, max_size=6) | NAMED
 
 
 def independent_base_string(method: str, url: str, params: dict[str, str]) -> str:
@@ -40,17 +42,22 @@ def independent_base_string(method: str, url: str, params: dict[str, str]) -> st
     return "&".join([method, quote(url, safe="~"), quote(query, safe="~")])
 
 
+def signed_text(method: str, url: str, params: dict[str, str]) -> str:
+    """Return the base string of a request with these parameters."""
+    return signature.base_string(method, url, signature.encoded_form(params))
+
+
 class TestBaseString:
     @pytest.mark.parametrize("vector", REQUESTS)
     def test_is_that_of_the_official_sdks(self, vector: dict[str, Any]) -> None:
         """Three SDKs agree on the base string of each vector, and so do we."""
-        base = signature.base_string(vector["httpMethod"], vector["url"], vector["params"])
+        base = signed_text(vector["httpMethod"], vector["url"], vector["params"])
         assert vector["baseString"] == base
 
     @pytest.mark.parametrize("vector", REQUESTS)
     def test_leads_to_the_signature_of_the_official_sdks(self, vector: dict[str, Any]) -> None:
         """Signed with the vector's secret, it gives the vector's signature."""
-        base = signature.base_string(vector["httpMethod"], vector["url"], vector["params"])
+        base = signed_text(vector["httpMethod"], vector["url"], vector["params"])
         assert vector["sig"] == signature.sign(base, base64.b64decode(vector["secretBase64"]))
 
     @pytest.mark.parametrize(
@@ -71,25 +78,47 @@ class TestBaseString:
     )
     def test_names_scheme_host_and_path(self, url: str, signed: str) -> None:
         """Scheme and host in lower case, a port that is not the default, the path as it is."""
-        assert f"POST&{quote(signed, safe='')}&" == signature.base_string("post", url, {})
+        assert f"POST&{quote(signed, safe='')}&" == signed_text("post", url, {})
 
-    @given(params=PARAMS)
+    @given(params=NAMED)
     def test_is_the_documented_one_for_any_parameters(self, params: dict[str, str]) -> None:
         """Any text, non-BMP characters included, is signed as the rules say.
 
         No SDK encodes names at the first level; as names hold no reserved characters, none shows.
         """
         url = "https://socialize.us1.gigya.com/socialize.getSessionInfo"
-        base = signature.base_string("POST", url, params)
+        base = signed_text("POST", url, params)
         assert independent_base_string("POST", url, params) == base
 
     @given(values=st.lists(TEXT, min_size=3, max_size=3))
     def test_loses_nothing_of_the_values(self, values: list[str]) -> None:
         """Each value can be read back, so no two requests share a base string."""
         params = dict(zip("abc", values, strict=True))
-        query = unquote(signature.base_string("POST", "https://h/m", params).split("&")[2])
+        query = unquote(signed_text("POST", "https://h/m", params).split("&")[2])
         pairs = (pair.split("=") for pair in query.split("&"))
         assert params == {name: unquote(value) for name, value in pairs}
+
+
+class TestEncodedForm:
+    @given(params=PARAMS)
+    def test_is_read_as_it_was_written(self, params: dict[str, str]) -> None:
+        """Whatever the values, who decodes the form has them back, sorted by name."""
+        form = signature.encoded_form(params)
+        assert sorted(params.items()) == parse_qsl(
+            form, keep_blank_values=True, strict_parsing=bool(params)
+        )
+
+    @given(params=PARAMS)
+    def test_is_each_name_and_value_encoded_by_itself(self, params: dict[str, str]) -> None:
+        """Whether anything in the whole form has to be encoded makes no difference to the rest."""
+        pairs = (f"{quote(name, safe='~')}={quote(params[name], safe='~')}" for name in params)
+        assert sorted(pairs) == sorted(signature.encoded_form(params).split("&") if params else [])
+
+    def test_leaves_alone_what_needs_no_encoding(self) -> None:
+        """RFC 3986: unreserved characters stand for themselves, a space is never a plus."""
+        params = {"a": "AZaz09-._~", "b": "a b+c&d=e/%", "c": "", "d": "\u00fc\U0001f600"}
+        expected = "a=AZaz09-._~&b=a%20b%2Bc%26d%3De%2F%25&c=&d=%C3%BC%F0%9F%98%80"
+        assert expected == signature.encoded_form(params)
 
 
 class TestOctetsOf:

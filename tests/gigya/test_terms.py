@@ -1,5 +1,9 @@
+import re
+
 import pytest
 
+from service.gigya.authentication import RESERVED
+from service.gigya.client import COMMON
 from service.gigya.keys import KeyRing, PartnerKey
 from service.gigya.sealing import Scope, Sealing
 from service.gigya.terms import sendable, wire_params
@@ -25,3 +29,9 @@ class TestSendable:
         sent = wire_params(QUERY, sealing, ring, context="x")
 
         assert set(sent) <= sendable(sealing)
+
+    @pytest.mark.parametrize("scope", Scope)
+    def test_names_nothing_that_has_to_be_encoded(self, scope: Scope) -> None:
+        """RFC 3986: what SDKs and OAuth would sign differently does not occur in a name."""
+        names = {*sendable(Sealing(scope=scope)), *COMMON, *RESERVED}
+        assert [] == [name for name in names if not re.fullmatch(r"[A-Za-z0-9._~-]+", name)]

@@ -68,7 +68,7 @@ class Site:
     def call(
         self, error: BaseException | None = None, *, seconds: float = 0, about: About = ()
     ) -> None:
-        with self.breaker.guard(about):
+        with self.breaker.began(about):
             self.calls += 1
             self.time.now += seconds
             if error is not None:
@@ -127,7 +127,7 @@ class TestBreaker:
         site.time.now += 5
 
         assert State.HALF_OPEN is site.state()
-        with site.breaker.guard():
+        with site.breaker.began():
             with pytest.raises(UpstreamUnavailable):
                 site.call()
             assert State.OPEN is site.state()
@@ -163,12 +163,10 @@ class TestBreaker:
     def test_late_failures_tell_nothing_new(self) -> None:
         """A call that began before the breaker opened does not make the wait longer."""
         site = Site()
-        slow = site.breaker.guard()
-        slow.__enter__()
+        slow = site.breaker.began()
         site.fail(3)
         site.time.now += 4
-        late = UpstreamTimeout("late")
-        slow.__exit__(UpstreamTimeout, late, None)
+        site.breaker.ended(UpstreamTimeout("late"), slow)
         site.time.now += 1
 
         assert State.HALF_OPEN is site.state()
@@ -465,46 +463,64 @@ class TestBreaker:
         assert State.CLOSED is site.state()
 
 
+Step = tuple[str, int, BaseException | None, float]
+"""What happens, to whom, how a call ends, and how many seconds pass."""
+
+STEPS: Final = st.lists(
+    st.tuples(
+        st.sampled_from(["call", "call", "begin", "end", "end", "renew", "wait"]),
+        st.integers(0, 3),
+        st.sampled_from(
+            [
+                None,
+                UpstreamUnavailable("away"),
+                UpstreamTimeout("late"),
+                REFUSED,
+                coded(403007),
+                coded(403024),
+                coded(403048),
+                coded(409030),
+                asyncio.CancelledError(),
+            ]
+        ),
+        st.sampled_from([0.0, 0.5, 1.0, 2.5, 5.0, 29.0]),
+    ),
+    max_size=60,
+)
+
+
+class Uneasy(Breaker):
+    """One that never takes it for granted that all is well."""
+
+    @property
+    def _is_calm(self) -> bool:
+        return False
+
+    @_is_calm.setter
+    def _is_calm(self, _: bool) -> None:
+        return
+
+
 class TestAnyOrder:
-    @given(
-        st.lists(
-            st.tuples(
-                st.sampled_from(["begin", "end", "end", "renew", "wait"]),
-                st.integers(0, 5),
-                st.sampled_from(
-                    [
-                        None,
-                        UpstreamUnavailable("away"),
-                        UpstreamTimeout("late"),
-                        REFUSED,
-                        coded(403007),
-                        coded(409030),
-                        asyncio.CancelledError(),
-                    ]
-                ),
-                st.sampled_from([0.0, 0.5, 1.0, 2.5, 5.0, 29.0]),
-            ),
-            max_size=60,
-        )
-    )
-    def test_nobody_is_refused_longer_than_a_cool_down(
-        self, steps: list[tuple[str, int, BaseException | None, float]]
-    ) -> None:
+    @given(STEPS)
+    def test_calm_changes_nothing(self, steps: list[Step]) -> None:
+        """What is skipped while all is well would have come to the same."""
+        calm, uneasy = Site(), Site()
+        uneasy.breaker = Uneasy(LIMITS, monotonic=uneasy.time, observe=uneasy.told.append)
+
+        assert _met(calm, steps) == _met(uneasy, steps)
+        assert calm.told == uneasy.told
+
+    @given(STEPS)
+    def test_nobody_is_refused_longer_than_a_cool_down(self, steps: list[Step]) -> None:
         """Whatever happens in whatever order: a cool-down after the last failure, calls may go.
 
         And once one of them is answered, all may.
         """
         site, under_way = Site(), list[Call]()
-        for what, who, error, seconds in steps:
-            if what == "begin":
-                with suppress(ServiceError):
-                    under_way.append(site.breaker.began(("p", who)))
-            elif what == "end" and under_way:
-                site.breaker.ended(error, under_way.pop(who % len(under_way)))
-            elif what == "renew":
-                site.breaker.renew()
-            else:
-                site.time.now += seconds
+        for step in steps:
+            with suppress(ServiceError):
+                _take(site, step, under_way)
         site.time.now += LIMITS.cool_down
 
         site.call(about=("p", 0))
@@ -514,6 +530,32 @@ class TestAnyOrder:
         for call in under_way:
             site.breaker.ended(asyncio.CancelledError(), call)
         assert 0 == site.breaker._strangers
+
+
+def _take(site: Site, step: Step, under_way: list[Call]) -> None:
+    what, who, error, seconds = step
+    if what == "call":
+        site.breaker.ended(error, site.breaker.began(("p", who)))
+    elif what == "begin":
+        under_way.append(site.breaker.began(("p", who)))
+    elif what == "end" and under_way:
+        site.breaker.ended(error, under_way.pop(who % len(under_way)))
+    elif what == "renew":
+        site.breaker.renew()
+    else:
+        site.time.now += seconds
+
+
+def _met(site: Site, steps: list[Step]) -> list[object]:
+    """Return how each step leaves the breaker, and what it is refused with."""
+    under_way, met = list[Call](), list[object]()
+    for step in steps:
+        try:
+            _take(site, step, under_way)
+        except ServiceError as error:
+            met.append((type(error), error.detail, error.retry_after))
+        met.append((site.state(), site.breaker.resting, [call.is_stranger for call in under_way]))
+    return met
 
 
 class TestBlame:

@@ -71,6 +71,15 @@ class TestCache:
         assert None is cache.session("b", max_age=None)
         assert [HIT, MISS] == observed[-2:]
 
+    def test_leaves_who_asked_what_came(self, cache: Cache[str]) -> None:
+        """That others are served from memory later changes nothing for whom Gigya was asked."""
+        asked = session()
+        cache.keep("a", asked)
+        hits = [cache.session("a", max_age=None) for _ in range(2)]
+
+        assert not asked.exchange.cached
+        assert [True, True] == [hit is not None and hit.exchange.cached for hit in hits]
+
     def test_forgets_the_least_used(self, cache: Cache[str], observed: list[str]) -> None:
         """Beyond its entries, what was used longest ago goes."""
         for key in "abc":

@@ -4,9 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from starlette.types import Scope
 
-from service.api.deadlines import early_deadline_of, require_good_timeout
+from service.api.deadlines import deadline_of, require_good_timeout
 from service.deadline import Clock, Deadline
 from service.errors import AuditUnavailable, InvalidRequest, ServiceError, UpstreamTimeout
 from tests.audit.fakes import SlowWorker, desk
@@ -18,10 +17,6 @@ CLOCK = Clock(wall=lambda: 1_800_000_000.0, monotonic=lambda: 100.0)
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return VIRTUAL
-
-
-def scope(*values: bytes) -> Scope:
-    return {"type": "http", "headers": [(b"request-timeout", value) for value in values]}
 
 
 class TestAudit:
@@ -66,7 +61,7 @@ class TestBeforeTheCallerIsKnown:
     @pytest.mark.parametrize(("value", "expected"), [(b"3", 3), (b"30", 10), (b"never", 10)])
     def test_the_header_counts(self, value: bytes, expected: float) -> None:
         """Authentication, too, is within the caller's time; a bad header is told after it."""
-        early = early_deadline_of(scope(value), seconds=10, clock=CLOCK)
+        early = deadline_of([value], seconds=10, clock=CLOCK)
 
         assert expected == pytest.approx(early.remaining())
 
@@ -74,9 +69,9 @@ class TestBeforeTheCallerIsKnown:
     def test_a_bad_header_is_told_in_the_end(self, values: tuple[bytes, ...]) -> None:
         """It is a mistake all the same."""
         with pytest.raises(InvalidRequest):
-            require_good_timeout(scope(*values))
+            require_good_timeout(values)
 
     def test_no_header_is_fine(self) -> None:
         """So is a good one."""
-        require_good_timeout(scope())
-        require_good_timeout(scope(b"2"))
+        require_good_timeout([])
+        require_good_timeout([b"2"])

@@ -77,6 +77,21 @@ class TestFlights:
 
         assert ((1, 2), 0) == ((first, second), len(flights))
 
+    async def test_can_be_joined_until_they_have_landed(self) -> None:
+        """Who comes in the moment between a call's end and its landing is answered, too."""
+        observed: list[str] = []
+        flights = made(observed)
+
+        async def call() -> int:
+            return 1
+
+        first = asyncio.create_task(flights.result("a", call, deadline=within(5)))
+        await asyncio.sleep(0)  # now the call is next, and after it
+        second = asyncio.create_task(flights.result("a", call, deadline=within(5)))
+
+        assert (1, 1) == (await first, await second)
+        assert [BEGUN, JOINED] == observed
+
     async def test_give_each_its_own_error(self) -> None:
         """A failure is shared, but the exception that carries it is not."""
         flights = made()

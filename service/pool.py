@@ -1,0 +1,156 @@
+"""Connections to one peer: so many at work at once, the others kept for a while."""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import field
+from typing import Final
+
+import aiohttp
+import httpx
+from aiohttp.client_reqrep import ConnectionKey
+
+from service.values import value
+from service.wire import Wire
+
+SPOILED: Final = 4
+"""Connections that one request gives up because something came over them that nobody had asked for.
+
+What came would be taken for the answer to the next request, which may be about another user.
+"""
+
+
+class Spoiled(httpx.ConnectError):
+    """No connection to a peer is as silent as it must be; nothing was sent."""
+
+
+@value(eq=False)
+class Destination:
+    """Where a request goes: ``dialled`` is what aiohttp finds it by, never what is sent.
+
+    Connections of one ``key`` lead there, and ``target`` is what is asked for there.
+    """
+
+    dialled: aiohttp.ClientRequest = field(repr=False)
+    key: ConnectionKey = field(repr=False)
+    target: bytes
+
+
+class Pool:
+    """Connections that aiohttp's connector opens: ``limit`` at work, each idle ``keep_alive`` s.
+
+    The connector knows them until they are closed, and never keeps one itself. It is made in the
+    loop that uses it.
+    """
+
+    def __init__(self, *, limit: int, keep_alive: float) -> None:
+        self._limit = limit
+        self._keep_alive = keep_alive
+        self._connector = aiohttp.TCPConnector(limit=0)
+        self._loop = asyncio.get_running_loop()
+        self._at_work = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._idle: defaultdict[ConnectionKey, deque[tuple[Wire, float]]] = defaultdict(deque)
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def take(self, destination: Destination, seconds: float) -> Wire:
+        """Return a connection to ``destination`` within ``seconds``.
+
+        Raises ``Spoiled``, and what aiohttp raises.
+        """
+        if self._at_work < self._limit:
+            self._at_work += 1
+        else:
+            seconds = await self._wait(seconds)
+        try:
+            for _ in range(SPOILED):
+                wire = self._kept(destination) or await self._dial(destination, seconds)
+                if not wire.is_spoiled:
+                    return wire
+                wire.close()
+        except BaseException:
+            self._hand_on()
+            raise
+        self._hand_on()
+        raise Spoiled("the peer speaks before it is asked")
+
+    def give_back(self, destination: Destination, wire: Wire) -> None:
+        """Take a connection back whose answer was read whole, for the next request if it may."""
+        if wire.rest():
+            self._idle[destination.key].append((wire, self._loop.time()))
+            if self._sweeping is None:
+                self._sweeping = self._loop.call_later(self._keep_alive, self._sweep)
+        else:
+            wire.close()
+        self._hand_on()
+
+    def drop(self, wire: Wire) -> None:
+        """Take a connection back whose exchange did not end well."""
+        wire.close()
+        self._hand_on()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._idle.clear()
+        await self._connector.close()
+
+    def _kept(self, destination: Destination) -> Wire | None:
+        """Return the connection that has been idle the longest of those that may be used."""
+        idle = self._idle.get(destination.key)
+        while idle:
+            wire, since = idle.popleft()
+            if not wire.is_closing and self._loop.time() - since <= self._keep_alive:
+                return wire
+            wire.close()
+        return None
+
+    async def _dial(self, destination: Destination, seconds: float) -> Wire:
+        try:
+            async with asyncio.timeout(seconds):
+                dialled = await self._connector.connect(
+                    destination.dialled, traces=[], timeout=aiohttp.ClientTimeout()
+                )
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+        return Wire(dialled)
+
+    async def _wait(self, seconds: float) -> float:
+        """Wait for one's turn, and return what is left of ``seconds``."""
+        since = self._loop.time()
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it came in the same moment
+                self._hand_on()
+            else:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+            raise
+        return max(0.0, seconds - (self._loop.time() - since))
+
+    def _hand_on(self) -> None:
+        """Hand a place at work on to who waits the longest, if anybody does."""
+        for turn in self._waiting:
+            if not turn.done():
+                self._waiting.remove(turn)
+                turn.set_result(None)
+                return
+        self._at_work -= 1
+
+    def _sweep(self) -> None:
+        """Close what has been idle too long."""
+        self._sweeping = None
+        latest = self._loop.time() - self._keep_alive
+        for key, idle in list(self._idle.items()):
+            while idle and idle[0][1] <= latest:
+                wire, _ = idle.popleft()
+                wire.close()
+            if not idle:
+                del self._idle[key]
+        if self._idle:
+            self._sweeping = self._loop.call_later(self._keep_alive, self._sweep)

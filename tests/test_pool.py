@@ -1,0 +1,126 @@
+"""How many connections there are, for how long, and whose turn it is."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from service.engine import open_transport
+from service.outbound import Unreachable
+from service.pool import Pool
+from tests.test_outbound import OK
+from tests.test_wire import PAUSE, asking
+from tests.virtual_time import VIRTUAL
+
+SLOWLY = [OK[:9], OK[9:]]
+
+
+class TestKeeping:
+    async def test_lasts_no_longer_than_it_should(self) -> None:
+        """What was idle for too long is closed without being asked for."""
+        transport = open_transport(keep_alive=PAUSE)
+        async with asking([OK], [OK], transport=transport) as (peer, ask):
+            await ask()
+            await peer.left.wait()
+            await ask()
+        assert 2 == peer.connections
+
+    async def test_ends_where_the_peer_has_closed(self) -> None:
+        """A connection that the peer closed is not asked over; nothing is lost by it."""
+        async with asking([OK], [OK]) as (peer, ask):
+            await ask()
+            peer.writers[0].close()
+            await asyncio.sleep(PAUSE)
+            assert b"{}" == (await ask()).body
+        assert 2 == peer.connections
+
+    async def test_ends_with_the_engine(self) -> None:
+        """Closing ends what is idle and what is at work."""
+        async with asking([OK]) as (peer, ask):
+            await ask()
+            asked = [asyncio.ensure_future(ask()) for _ in range(2)]
+            await asyncio.sleep(2 * PAUSE)
+        assert 2 == peer.connections
+        with pytest.raises(Unreachable):
+            await asked[0]
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+class TestTurns:
+    async def test_are_as_many_as_there_may_be(self) -> None:
+        """No more connections are at work than may be; the others wait, and are served."""
+        transport = open_transport(connections=2)
+        async with asking(*[SLOWLY] * 6, transport=transport) as (peer, ask):
+            answers = await asyncio.gather(*(ask() for _ in range(6)))
+        assert ([b"{}"] * 6, 2) == ([answer.body for answer in answers], peer.connections)
+
+    async def test_come_in_time_or_not_at_all(self) -> None:
+        """Waiting counts as connecting: who waits for too long has sent nothing."""
+        transport = open_transport(connections=1)
+        async with asking(transport=transport, connect=2 * PAUSE) as (peer, ask):
+            first = asyncio.ensure_future(ask())
+            await peer.arrived.wait()
+            with pytest.raises(Unreachable) as caught:
+                await ask()
+            first.cancel()
+        assert ("connect-timeout", False) == (caught.value.reason, caught.value.sent)
+
+    async def test_are_given_up_by_who_is_cancelled(self) -> None:
+        """A request that is cancelled, at work or waiting, leaves its turn to the next."""
+        transport = open_transport(connections=1)
+        async with asking([], [OK], transport=transport) as (peer, ask):
+            asked = [asyncio.ensure_future(ask()) for _ in range(3)]
+            await peer.arrived.wait()
+            asked[1].cancel()
+            asked[0].cancel()
+            assert b"{}" == (await asked[2]).body
+        assert 2 == peer.connections
+
+    async def test_are_given_up_where_nobody_listens(self) -> None:
+        """A connection that is not made takes no turn with it."""
+        transport = open_transport(connections=1)
+        async with asking(transport=transport) as (peer, ask):
+            url, peer.url = peer.url, "http://127.0.0.1:1/"
+            for _ in range(3):
+                with pytest.raises(Unreachable):
+                    await ask()
+            peer.url = url
+            peer.says = [[OK]]
+            assert b"{}" == (await ask()).body
+
+
+class Wireless:
+    """What is as good as a connection to who only counts them."""
+
+    is_spoiled = False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Dialless(Pool):
+    """A pool that opens nothing."""
+
+    async def _dial(self, *_: Any) -> Any:
+        return Wireless()
+
+
+class TestSameMoment:
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        """Time is virtual."""
+        return VIRTUAL
+
+    async def test_turn_and_cancellation(self) -> None:
+        """A turn that comes to who is cancelled in the same moment goes on to the next."""
+        pool = Dialless(limit=1, keep_alive=1)
+        somewhere: Any = type("Somewhere", (), {"key": None})
+        wire = await pool.take(somewhere, 1)
+        waiting = [asyncio.ensure_future(pool.take(somewhere, 1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        pool.drop(wire)
+        waiting[0].cancel()
+        async with asyncio.timeout(0.5):
+            await waiting[1]
+        assert waiting[0].cancelled()
+        await pool.aclose()
