@@ -562,6 +562,23 @@ class TestSlots:
         await task
         assert "current" == rig.client.working_slot
 
+    async def test_a_replaced_one_is_not_pinned_where_both_were_tried(self) -> None:
+        """A call that has chosen between replaced credentials chooses nothing for the new ones."""
+        probe = Rig()
+        rig = Rig(credentials=wrong_bearer(probe), previous=probe.bearer(), seeded=probe.seeded)
+        first, second = asyncio.Event(), asyncio.Event()
+        rig.knobs.turn(hold=first, times=1)
+        task = asyncio.create_task(rig.call())
+        await rig.simulator.calls.arrive(1)
+        rig.knobs.turn(hold=second, times=1)
+        first.set()
+        await rig.simulator.calls.arrive(2)
+        rig.slots.replace(Slots(current=rig.bearer(), previous=wrong_bearer(probe)))
+        assert "current" == rig.client.working_slot
+        second.set()
+        await task
+        assert ("current", []) == (rig.client.working_slot, rig.pins)
+
     async def test_previous_serves_where_current_is_rejected(self) -> None:
         """A key that is not active yet costs one call more, once; what works is pinned."""
         probe = Rig()
