@@ -13,7 +13,7 @@ from service.values import value
 from service.wire import Wire
 
 SPOILED: Final = 4
-"""Connections that one request gives up because something came over them that nobody had asked for.
+"""New connections that one request gives up because something came over them before it had asked.
 
 What came would be taken for the answer to the next request, which may be about another user.
 """
@@ -43,12 +43,11 @@ class Pool:
     """
 
     def __init__(self, *, limit: int, keep_alive: float) -> None:
-        self._limit = limit
         self._keep_alive = keep_alive
         self._connector = aiohttp.TCPConnector(limit=0)
         self._loop = asyncio.get_running_loop()
-        self._at_work = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places = asyncio.Semaphore(limit)
+        """At work: whoever waits for one is served in turn."""
         self._idle: defaultdict[ConnectionKey, deque[tuple[Wire, float]]] = defaultdict(deque)
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -57,21 +56,15 @@ class Pool:
 
         Raises ``Spoiled``, and what aiohttp raises.
         """
-        if self._at_work < self._limit:
-            self._at_work += 1
-        else:
+        if self._places.locked():
             seconds = await self._wait(seconds)
+        else:
+            await self._places.acquire()
         try:
-            for _ in range(SPOILED):
-                wire = self._kept(destination) or await self._dial(destination, seconds)
-                if not wire.is_spoiled:
-                    return wire
-                wire.close()
+            return self._kept(destination) or await self._fresh(destination, seconds)
         except BaseException:
-            self._hand_on()
+            self._places.release()
             raise
-        self._hand_on()
-        raise Spoiled("the peer speaks before it is asked")
 
     def give_back(self, destination: Destination, wire: Wire) -> None:
         """Take a connection back whose answer was read whole, for the next request if it may."""
@@ -81,12 +74,12 @@ class Pool:
                 self._sweeping = self._loop.call_later(self._keep_alive, self._sweep)
         else:
             wire.close()
-        self._hand_on()
+        self._places.release()
 
     def drop(self, wire: Wire) -> None:
         """Take a connection back whose exchange did not end well."""
         wire.close()
-        self._hand_on()
+        self._places.release()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -105,6 +98,15 @@ class Pool:
             wire.close()
         return None
 
+    async def _fresh(self, destination: Destination, seconds: float) -> Wire:
+        """Return a new connection, over which the peer has said nothing; raises ``Spoiled``."""
+        for _ in range(SPOILED):
+            wire = await self._dial(destination, seconds)
+            if not wire.is_spoiled:
+                return wire
+            wire.close()
+        raise Spoiled("the peer speaks before it is asked")
+
     async def _dial(self, destination: Destination, seconds: float) -> Wire:
         try:
             async with asyncio.timeout(seconds):
@@ -118,29 +120,12 @@ class Pool:
     async def _wait(self, seconds: float) -> float:
         """Wait for one's turn, and return what is left of ``seconds``."""
         since = self._loop.time()
-        turn = self._loop.create_future()
-        self._waiting.append(turn)
         try:
             async with asyncio.timeout(seconds):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # it came in the same moment
-                self._hand_on()
-            else:
-                self._waiting.remove(turn)
-            if isinstance(error, TimeoutError):
-                raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-            raise
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         return max(0.0, seconds - (self._loop.time() - since))
-
-    def _hand_on(self) -> None:
-        """Hand a place at work on to who waits the longest, if anybody does."""
-        for turn in self._waiting:
-            if not turn.done():
-                self._waiting.remove(turn)
-                turn.set_result(None)
-                return
-        self._at_work -= 1
 
     def _sweep(self) -> None:
         """Close what has been idle too long."""

@@ -32,7 +32,7 @@ class Wire(BaseProtocol):
         loop = asyncio.get_running_loop()
         super().__init__(loop)
         self.is_spoiled = handler.should_close
-        """Whether something came over it that nobody had asked for."""
+        """Whether something came over it before it was taken over."""
         self._dialled = dialled
         self._handler = handler
         self._stays = True
@@ -87,8 +87,7 @@ class Wire(BaseProtocol):
         """Hear what the peer says."""
         answer, parsing = self._answer, self._parsing
         if answer is None or parsing is None:
-            self.is_spoiled = True
-            self.close()
+            self.close()  # nobody has asked
             return
         try:
             messages, is_upgraded, _ = parsing.feed_data(data)

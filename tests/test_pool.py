@@ -7,7 +7,7 @@ import pytest
 
 from service.engine import open_transport
 from service.outbound import Unreachable
-from service.pool import Pool
+from service.pool import SPOILED, Pool, Spoiled
 from tests.test_outbound import OK
 from tests.test_wire import PAUSE, asking
 from tests.virtual_time import VIRTUAL
@@ -92,17 +92,43 @@ class TestTurns:
 class Wireless:
     """What is as good as a connection to who only counts them."""
 
-    is_spoiled = False
+    def __init__(self, *, is_spoiled: bool) -> None:
+        self.is_spoiled = is_spoiled
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class Dialless(Pool):
-    """A pool that opens nothing."""
+    """A pool that opens nothing; with ``spoils`` so many peers first that speak unasked."""
+
+    spoils = 0
 
     async def _dial(self, *_: Any) -> Any:
-        return Wireless()
+        self.spoils -= 1
+        return Wireless(is_spoiled=self.spoils >= 0)
+
+
+SOMEWHERE: Any = type("Somewhere", (), {"key": None})
+
+
+class TestSpoiled:
+    async def test_are_given_up_for_another(self) -> None:
+        """A new connection over which the peer has spoken already is none to ask over."""
+        pool = Dialless(limit=1, keep_alive=1)
+        pool.spoils = SPOILED - 1
+        assert not (await pool.take(SOMEWHERE, 1)).is_spoiled
+        await pool.aclose()
+
+    async def test_are_given_up_altogether(self) -> None:
+        """After a few of them the request ends, unsent, and leaves its turn to the next."""
+        pool = Dialless(limit=1, keep_alive=1)
+        pool.spoils = SPOILED
+        with pytest.raises(Spoiled):
+            await pool.take(SOMEWHERE, 1)
+        assert 0 == pool.spoils
+        assert not (await pool.take(SOMEWHERE, 1)).is_spoiled
+        await pool.aclose()
 
 
 class TestSameMoment:
@@ -114,9 +140,8 @@ class TestSameMoment:
     async def test_turn_and_cancellation(self) -> None:
         """A turn that comes to who is cancelled in the same moment goes on to the next."""
         pool = Dialless(limit=1, keep_alive=1)
-        somewhere: Any = type("Somewhere", (), {"key": None})
-        wire = await pool.take(somewhere, 1)
-        waiting = [asyncio.ensure_future(pool.take(somewhere, 1)) for _ in range(2)]
+        wire = await pool.take(SOMEWHERE, 1)
+        waiting = [asyncio.ensure_future(pool.take(SOMEWHERE, 1)) for _ in range(2)]
         await asyncio.sleep(0)
         pool.drop(wire)
         waiting[0].cancel()
