@@ -64,15 +64,15 @@ class Log:
 
     def set_level(self, level: str) -> None:
         """Say only what is at least as grave as ``level``."""
-        self._level, self._gravity = level, GRAVITIES[level]
+        self._level, gravity = level, GRAVITIES[level]
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
             processors=[_stamped, self._rendered],
-            wrapper_class=structlog.make_filtering_bound_logger(self._gravity),
+            wrapper_class=structlog.make_filtering_bound_logger(gravity),
         ).bind()
         if self._libraries is not None:
             # Libraries' INFO says too much: httpx's has whole URLs.
-            self._libraries.setLevel(max(self._gravity, logging.WARNING))
+            self._libraries.setLevel(max(gravity, logging.WARNING))
 
     def take_over(self) -> None:
         """Send the lines of libraries here, in the same form: texts and places, never objects."""

@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -478,16 +478,17 @@ SESSIONS = st.builds(
     handle_life=LIVES,
     uid=st.booleans(),
 )
+ANY_REQUEST: Final[dict[str, Any]] = {
+    "provider": st.sampled_from([row.name for row in ROWS if row.names]),
+    "what": SESSIONS,
+    "allowed": st.frozensets(st.sampled_from(Field)),
+    "asked": st.none() | st.frozensets(st.sampled_from(Field), min_size=1),
+    "naming": st.sampled_from(Naming),
+}
 
 
 class TestProperties:
-    @given(
-        provider=st.sampled_from([row.name for row in ROWS if row.names]),
-        what=SESSIONS,
-        allowed=st.frozensets(st.sampled_from(Field)),
-        asked=st.none() | st.frozensets(st.sampled_from(Field), min_size=1),
-        naming=st.sampled_from(Naming),
-    )
+    @given(**ANY_REQUEST)
     def test_released_is_allowed(
         self,
         provider: str,
@@ -507,13 +508,7 @@ class TestProperties:
         assert len(named) == len(released.tokens)
         assert set(released.tokens).isdisjoint(released.withheld_names)
 
-    @given(
-        provider=st.sampled_from([row.name for row in ROWS if row.names]),
-        what=SESSIONS,
-        allowed=st.frozensets(st.sampled_from(Field)),
-        asked=st.none() | st.frozensets(st.sampled_from(Field), min_size=1),
-        naming=st.sampled_from(Naming),
-    )
+    @given(**ANY_REQUEST)
     def test_each_field_is_released_or_withheld_or_no_concern(
         self,
         provider: str,
