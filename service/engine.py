@@ -2,19 +2,55 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from functools import cached_property
-from typing import Final, cast
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import field
+from typing import Final, Protocol, cast
 
 import aiohttp
 import httpx
 import yarl
 
 from service.pool import Destination, Pool
+from service.values import value
 from service.wire import Wire
 
-Transport = httpx.AsyncBaseTransport
-"""What an ``Outbound`` drives, here and in tests: httpx's interface, without httpx's pool."""
+
+@value(kw_only=False, eq=False)
+class Preamble:
+    """What a request to an address says whatever it is about: how, where to, and who we are."""
+
+    method: str
+    address: str
+    fields: tuple[tuple[str, str], ...] = field(repr=False)
+
+
+Fields = Sequence[tuple[bytes, bytes]]
+"""Names and values of headers, as they are on the wire."""
+
+Heard = tuple[int, Sequence[str], Fields, bytes | httpx.AsyncByteStream]
+"""An answer: its status, how its body is encoded, all headers, and the body, or where it comes.
+
+Most bodies come whole; whoever is told where one comes reads it, and closes that.
+"""
+
+
+class Engine(Protocol):
+    """What an ``Outbound`` drives."""
+
+    async def ask(
+        self, preamble: Preamble, headers: Mapping[str, str] | None, body: bytes, connect: float
+    ) -> Heard:
+        """Send a request once, on a connection that is there within ``connect`` seconds.
+
+        ``headers`` are those beside the preamble's. Raises what the libraries below raise.
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+Transport = Engine | httpx.AsyncBaseTransport
+"""What an ``Outbound`` is given: an engine, or in tests and simulations a transport of httpx's."""
 
 
 class NoAuthority(ValueError):
@@ -67,7 +103,7 @@ def open_transport(
     proxy_authorization: Callable[[], str] | None = None,
     connections: int = 128,
     keep_alive: float = 30.0,
-) -> Transport:
+) -> Engine:
     """Return the engine for one peer: at most ``connections``, each idle ``keep_alive`` seconds.
 
     It takes nothing from the environment, keeps no cookies, decodes no body, follows no redirect,
@@ -76,7 +112,7 @@ def open_transport(
     trust of its moment; so it is with ``proxy_authorization``, which only the proxy gets to see.
     """
     fixed = context if context is not None or trust is not None else tls_context()
-    return AiohttpTransport(
+    return AiohttpEngine(
         lambda: Pool(limit=connections, keep_alive=keep_alive),
         trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
         proxy=None if proxy_url is None else yarl.URL(proxy_url),
@@ -84,33 +120,8 @@ def open_transport(
     )
 
 
-ADDRESS: Final = "address"
-"""The extension of a request that holds its URL as text, for who has it: httpx writes it anew."""
-
-Fields = Sequence[tuple[bytes, bytes]]
-"""Names and values of headers, as they are on the wire."""
-
-
-class Whole(httpx.Response):
-    """An answer that came whole, as most do: its ``fields`` and its ``body`` as they came.
-
-    Who takes those spares httpx's headers, whose making takes several calls for each of them.
-    """
-
-    def __init__(self, status: int, fields: Fields, body: bytes) -> None:
-        super().__init__(status, stream=httpx.ByteStream(body))
-        self.fields = fields
-        self.body = body
-        del self.headers  # httpx's own, empty, which hide those that are made when asked for
-
-    @cached_property
-    def headers(self) -> httpx.Headers:  # type: ignore[override]  # it can be set like any other
-        """The same headers as httpx's."""
-        return httpx.Headers(self.fields)
-
-
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """aiohttp's connections and its parser as a transport of httpx's.
+class AiohttpEngine:
+    """aiohttp's connections and its parser, each request framed by us.
 
     Its ``ClientSession`` is left out: cookies, redirects, authentication, compression and retries
     of its own, none of which may happen here, cost four times what the exchange itself does.
@@ -129,42 +140,45 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._trust = trust
         self._proxy = proxy
         self._proxy_authorization = proxy_authorization
-        self._destinations: dict[str, Destination] = {}
+        self._destinations: dict[Preamble, Destination] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def ask(
+        self, preamble: Preamble, headers: Mapping[str, str] | None, body: bytes, connect: float
+    ) -> Heard:
         """Send the request once; raises ``Spoiled``, and what aiohttp raises."""
-        destination = self._destination(request.extensions.get(ADDRESS) or str(request.url))
-        sent = _framed(request, destination.target)
+        destination = self._destination(preamble)
+        sent = _framed(preamble, destination.head, headers, body)
         pool = self._pool
         if pool is None:
             pool = self._pool = self._open()
-        wire = await pool.take(destination, request.extensions["timeout"]["connect"])
+        wire = await pool.take(destination, connect)
         try:
             message, payload = await wire.ask(sent)
+            status, fields = message.code, message.raw_headers
+            encodings = message.headers.getall("content-encoding", ())
             if not payload.is_eof():
-                stream = _Body(pool, destination, wire, payload)
-                return httpx.Response(message.code, headers=message.raw_headers, stream=stream)
-            whole = Whole(message.code, message.raw_headers, payload.read_nowait())
+                return status, encodings, fields, _Body(pool, destination, wire, payload)
+            whole = payload.read_nowait()
         except BaseException:
             pool.drop(wire)
             raise
         pool.give_back(destination, wire)
-        return whole
+        return status, encodings, fields, whole
 
     async def aclose(self) -> None:
         """Close every connection."""
         if self._pool is not None:
             await self._pool.aclose()
 
-    def _destination(self, url: str) -> Destination:
-        """Return where ``url`` leads, by the trust of this moment."""
+    def _destination(self, preamble: Preamble) -> Destination:
+        """Return where ``preamble`` leads, by the trust of this moment."""
         trust = self._trust()
-        known = self._destinations.get(url)
-        if known is not None and known.dialled.ssl is trust:
+        known = self._destinations.get(preamble)
+        if known is not None and known.trust is trust:
             return known
         dialled = aiohttp.ClientRequest(
             "POST",
-            yarl.URL(url),
+            yarl.URL(preamble.address),
             loop=asyncio.get_running_loop(),
             ssl=trust,
             proxy=self._proxy,
@@ -173,12 +187,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         made = Destination(
             dialled=dialled,
             key=dialled.connection_key,
-            target=dialled.url.raw_path_qs.encode("ascii"),
+            trust=trust,
+            head=_head(preamble, dialled.url.raw_path_qs),
         )
         if self._proxy is None:  # behind a proxy, aiohttp writes into what it dials by
             if len(self._destinations) >= DESTINATIONS:
                 self._destinations.clear()
-            self._destinations[url] = made
+            self._destinations[preamble] = made
         return made
 
     def _proxy_headers(self) -> dict[str, str] | None:
@@ -189,27 +204,45 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 DESTINATIONS: Final = 64
-"""Addresses of one peer that are remembered; it has a handful."""
+"""Preambles for one peer that are remembered; it has a handful."""
 
 
 MEANS_A_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 """Methods of which even an empty body's length is told (RFC 9110 §8.6)."""
 
 
-def _framed(request: httpx.Request, target: bytes) -> bytes:
-    """Return the request's octets (RFC 9112 §2); raises ``ValueError`` for broken headers.
+def _framed(
+    preamble: Preamble, head: bytes, headers: Mapping[str, str] | None, body: bytes
+) -> bytes:
+    """Return a request's octets (RFC 9112 §2), of which ``head`` was known.
 
-    Whoever makes it leaves the length to us, who put it beside the body.
+    Raises ``ValueError`` for broken headers. Whoever makes those leaves the length to us, who put
+    it beside the body.
     """
-    body = b"".join(cast("httpx.SyncByteStream", request.stream))
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
-    lines += [b"%b: %b" % field for field in request.headers.raw]
-    if body or request.method in MEANS_A_BODY:
-        lines.append(b"content-length: %d" % len(body))
-    head = b"\r\n".join(lines)
-    if b"\0" in head or head.splitlines() != lines:
+    if headers:
+        head += _lines(_line(*each) for each in headers.items())
+    if body or preamble.method in MEANS_A_BODY:
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    return head + b"\r\n"
+
+
+def _head(preamble: Preamble, target: str) -> bytes:
+    """Return what each request with ``preamble`` begins with; raises ``ValueError``."""
+    request = f"{preamble.method} {target} HTTP/1.1".encode("ascii")
+    return _lines([request, *(_line(*each) for each in preamble.fields)])
+
+
+def _line(name: str, said: str) -> bytes:
+    return f"{name}: {said}".encode("ascii")
+
+
+def _lines(lines: Iterable[bytes]) -> bytes:
+    """Return ``lines``, each with its end; raises ``ValueError`` if one holds another."""
+    lines = list(lines)
+    text = b"\r\n".join(lines)
+    if b"\0" in text or text.splitlines() != lines:
         raise ValueError("a header holds a line break")
-    return b"%b\r\n\r\n%b" % (head, body)
+    return text + b"\r\n"
 
 
 class _Body(httpx.AsyncByteStream):

@@ -1,17 +1,18 @@
-"""The only door out: one request, one capped answer by a deadline, over httpx's interface."""
+"""The only door out: one request, one capped answer by a deadline."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from functools import lru_cache
-from typing import Final, cast
+from functools import cached_property, lru_cache
+from typing import Final
 
 import aiohttp
 import httpx
 
 from service.alarm import Alarm
 from service.deadline import Deadline
-from service.engine import ADDRESS, Fields, Transport, Whole
+from service.engine import Engine, Fields, Preamble, Transport
+from service.over_httpx import OverHttpx
 from service.pool import Spoiled
 from service.values import value
 
@@ -67,7 +68,34 @@ class BrokenReply(OutboundError):
     reason = "broken-reply"
 
 
-@value()
+class Headers(Mapping[str, str]):
+    """Headers by name in lower case; the values of one name are joined (RFC 9110 §5.3).
+
+    They are read when one is first asked for: of most answers none is.
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    @cached_property
+    def _joined(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for raw_name, raw_value in self._fields:
+            name, said = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {said}" if name in found else said
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        return self._joined[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+
+@value(kw_only=False)
 class Answer:
     """A whole answer, whatever its status; header names are in lower case."""
 
@@ -83,7 +111,9 @@ class Outbound:
     """
 
     def __init__(self, transport: Transport, *, cap: int = 65_536, connect: float = 3.0) -> None:
-        self._transport = transport
+        self._engine: Engine = (
+            OverHttpx(transport) if isinstance(transport, httpx.AsyncBaseTransport) else transport
+        )
         self._cap = cap
         self._connect = connect
 
@@ -107,10 +137,16 @@ class Outbound:
             left = deadline.remaining()
             if not left:
                 raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
-            known = _known(url, content_type)
-            request = self._request(method, known, headers, body, left)
+            preamble = _preamble(method, url, content_type)
+            connect = min(self._connect, left)
             with Alarm(left):
-                return await self._exchange(request)
+                status, encodings, fields, whole = await self._engine.ask(
+                    preamble, headers, body or b"", connect
+                )
+                if not isinstance(whole, bytes):
+                    whole = await self._read(whole, encodings)
+                self._admit(whole, encodings)
+            return Answer(status, Headers(fields), whole)
         except OutboundError as error:
             trouble = error
         except Exception as error:  # noqa: BLE001  # whatever a library raises may hold the request
@@ -119,90 +155,35 @@ class Outbound:
 
     async def aclose(self) -> None:
         """Close every connection to the peer."""
-        await self._transport.aclose()
+        await self._engine.aclose()
 
-    def _request(
-        self,
-        method: str,
-        known: "_Known",
-        headers: Mapping[str, str] | None,
-        body: bytes | None,
-        left: float,
-    ) -> httpx.Request:
-        connect = min(self._connect, left)
-        # Given a stream: what httpx would do for itself costs four times as much.
-        return httpx.Request(
-            method,
-            known.url,
-            headers=[*known.fields, *headers.items()] if headers else known.headers,
-            stream=httpx.ByteStream(body or b""),
-            extensions={
-                "timeout": {"connect": connect, "pool": connect, "read": None, "write": None},
-                ADDRESS: known.address,
-            },
-        )
-
-    async def _exchange(self, request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
-        if isinstance(response, Whole):  # nothing to wait for, nothing to close
-            headers = _headers(response.fields)
-            body = response.body
-            if len(body) > self._cap:
-                raise TooLarge
-            return Answer(status=response.status_code, headers=headers, body=body)
-        try:
-            headers = _headers(response.headers.raw)
-            body = await self._read(cast("httpx.AsyncByteStream", response.stream))
-            return Answer(status=response.status_code, headers=headers, body=body)
-        finally:
-            await response.aclose()
-
-    async def _read(self, stream: httpx.AsyncByteStream) -> bytes:
+    async def _read(self, stream: httpx.AsyncByteStream, encodings: Sequence[str]) -> bytes:
+        """Return the whole body, and close ``stream``; reads no more than shows what is wrong."""
         body = bytearray()
-        async for some in stream:
-            body += some
-            if len(body) > self._cap:
-                raise TooLarge
-        return bytes(body)
+        try:
+            self._admit(body, encodings)
+            async for some in stream:
+                body += some
+                self._admit(body, encodings)
+            return bytes(body)
+        finally:
+            await stream.aclose()
 
-
-def _headers(fields: Fields) -> dict[str, str]:
-    """Return the headers of an answer in plain octets; raises ``EncodedBody`` for any other."""
-    headers = joined(fields)
-    encoding = headers.get("content-encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
-        raise EncodedBody
-    return headers
-
-
-@value()
-class _Known:
-    """What a request to an address says whatever it is about: where to, and who we are."""
-
-    address: str
-    url: httpx.URL
-    fields: tuple[tuple[str, str], ...]
-    headers: httpx.Headers
-    """The same as ``fields``; whoever takes it copies it."""
+    def _admit(self, body: bytes | bytearray, encodings: Sequence[str]) -> None:
+        """Raise ``EncodedBody`` or ``TooLarge`` for a body that has come so far and is either."""
+        if encodings and ", ".join(encodings).strip().lower() != "identity":
+            raise EncodedBody
+        if len(body) > self._cap:
+            raise TooLarge
 
 
 @lru_cache(maxsize=256)  # peers have a few addresses, and parsing one costs as much as a request
-def _known(address: str, content_type: str | None) -> _Known:
+def _preamble(method: str, address: str, content_type: str | None) -> Preamble:
     url = httpx.URL(address)
     said = {"host": url.netloc.decode("ascii"), **OURS}
     if content_type is not None:
         said["content-type"] = content_type
-    fields, headers = tuple(said.items()), httpx.Headers(said)
-    return _Known(address=str(url), url=url, fields=fields, headers=headers)
-
-
-def joined(headers: Fields) -> dict[str, str]:
-    """Return headers by name in lower case; the values of one name are joined (RFC 9110 §5.3)."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+    return Preamble(method, str(url), tuple(said.items()))
 
 
 REFUSED: Final = "refused"

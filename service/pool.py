@@ -1,6 +1,7 @@
 """Connections to one peer: so many at work at once, the others kept for a while."""
 
 import asyncio
+import ssl
 from collections import defaultdict, deque
 from dataclasses import field
 from typing import Final
@@ -27,12 +28,14 @@ class Spoiled(httpx.ConnectError):
 class Destination:
     """Where a request goes: ``dialled`` is what aiohttp finds it by, never what is sent.
 
-    Connections of one ``key`` lead there, and ``target`` is what is asked for there.
+    Connections of one ``key``, made with one ``trust``, lead there. ``head`` is what each request
+    to there begins with: the first line and the headers that are always the same.
     """
 
     dialled: aiohttp.ClientRequest = field(repr=False)
     key: ConnectionKey = field(repr=False)
-    target: bytes
+    trust: ssl.SSLContext = field(repr=False)
+    head: bytes = field(repr=False)
 
 
 class Pool:

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.deadline import Clock, Deadline
-from service.engine import ADDRESS, Fields, NoAuthority, Whole, open_transport, tls_context
+from service.engine import Fields, Heard, NoAuthority, Transport, open_transport, tls_context
 from service.outbound import (
     BrokenReply,
     EncodedBody,
+    Headers,
     Outbound,
     OutboundError,
     TimedOut,
@@ -84,7 +85,7 @@ class Mute(httpx.AsyncBaseTransport):
         return httpx.Response(200, request=request)
 
 
-async def post(transport: httpx.AsyncBaseTransport, **options: Any) -> Any:
+async def post(transport: Transport, **options: Any) -> Any:
     """Post a form that holds the sentinel."""
     return await Outbound(transport, **options).send(
         "POST",
@@ -102,7 +103,6 @@ class TestSend:
         await post(peer)
         (request,) = peer.requests
         assert ("POST", URL) == (request.method, str(request.url))
-        assert URL == request.extensions[ADDRESS]
         assert f"secret={SENTINEL}".encode() == request.read()
         assert {
             "accept-encoding": "identity",
@@ -183,39 +183,58 @@ class TestSend:
         assert 3 == stream.taken
 
 
-NAMES = st.sampled_from([b"Date", b"via", b"VIA", b"Content-Encoding", b"content-encoding"])
+ENCODING = b"content-encoding"
+NAMES = st.sampled_from([b"Date", b"via", b"VIA", b"Content-Encoding", ENCODING])
 VALUES = st.sampled_from([b"a", b"identity", b" Identity ", b"gzip", b"\xe9", b""])
+
+
+class Whole:
+    """An engine that is told each answer whole, as it comes from most peers."""
+
+    def __init__(self, status: int, fields: Fields, body: bytes) -> None:
+        encodings = [each.decode("latin-1") for name, each in fields if name.lower() == ENCODING]
+        self.heard: Heard = (status, encodings, fields, body)
+
+    async def ask(self, *_: Any) -> Heard:
+        """Answer."""
+        return self.heard
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 class TestWhole:
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(NAMES, VALUES), max_size=4), st.binary(max_size=9), st.integers(0, 9))
     def test_is_taken_like_any_other_answer(self, fields: Fields, body: bytes, cap: int) -> None:
-        """What came whole is taken, or refused, as what came in parts."""
+        """What came whole is taken, or refused, as what came in parts over httpx."""
 
-        async def outcome(response: httpx.Response) -> Any:
+        async def outcome(transport: Transport) -> Any:
             try:
-                return await post(Peer(response), cap=cap)
+                return await post(transport, cap=cap)
             except OutboundError as error:
                 return type(error)
 
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             whole = runner.run(outcome(Whole(200, fields, body)))
             parts = httpx.Response(200, headers=fields, stream=Stream(body[:4], body[4:]))
-            assert runner.run(outcome(parts)) == whole
-
-    async def test_is_a_response_like_any_other(self) -> None:
-        """Who reads it as httpx's finds status, headers, repeated ones too, and body."""
-        fields = [(b"Set-Cookie", b"a=b"), (b"set-cookie", b"c=d"), (b"Via", b"e")]
-        whole = Whole(418, fields, b"{}")
-        assert (418, fields, b"{}") == (whole.status_code, whole.headers.raw, await whole.aread())
-        assert (["a=b", "c=d"], "e") == (whole.headers.get_list("set-cookie"), whole.headers["via"])
+            assert runner.run(outcome(Peer(parts))) == whole
 
     async def test_that_is_refused_holds_nothing_either(self) -> None:
         """A whole answer that is too large leaves no context behind."""
         with pytest.raises(TooLarge) as caught:
-            await post(Peer(Whole(200, [], SENTINEL.encode())), cap=1)
+            await post(Whole(200, [], SENTINEL.encode()), cap=1)
         assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+
+
+class TestHeaders:
+    @given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
+    def test_are_those_of_httpx(self, fields: Fields) -> None:
+        """Names are found in lower case, each once, with all of its values."""
+        expected = httpx.Headers(list(fields), encoding="latin-1")
+        headers = Headers(fields)
+        assert dict(expected) == headers
+        assert (len(set(expected)), None) == (len(headers), headers.get("x"))
 
 
 class TestDeadline:
@@ -503,11 +522,22 @@ class TestEngine:
         """A header that holds a line break ends the request before anything is sent."""
         async with serving(OK) as server:
             outbound = Outbound(open_transport())
-            headers = {"authorization": f"{SENTINEL}{octets}"}
-            with pytest.raises(Unreachable) as caught:
-                await outbound.send("GET", server.url, headers=headers, deadline=soon())
+            said = f"{SENTINEL}{octets}"
+            for options in ({"headers": {"authorization": said}}, {"content_type": said}):
+                with pytest.raises(Unreachable) as caught:
+                    await outbound.send("GET", server.url, **options, deadline=soon())
+                assert ([], None) == (server.seen, caught.value.__context__)
             await outbound.aclose()
-        assert ([], None) == (server.seen, caught.value.__context__)
+
+    async def test_says_further_headers_behind_its_own(self) -> None:
+        """Whatever a request says besides stands in it alone, between its own and the length."""
+        async with serving(OK, OK, OK) as server:
+            outbound = Outbound(open_transport())
+            for headers in ({"a": "1", "b": "2"}, None, {"A": "3"}):
+                await outbound.send("POST", server.url, headers=headers, deadline=soon())
+            await outbound.aclose()
+        told = [each.split(b"\r\n")[4:-3] for each in server.seen]
+        assert [[b"a: 1", b"b: 2"], [], [b"A: 3"]] == told
 
     @pytest.mark.parametrize(
         ("method", "body", "length"),

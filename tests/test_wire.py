@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from service.engine import Transport, open_transport
+from service.engine import Preamble, Transport, open_transport
 from service.outbound import Answer, BrokenReply, Outbound, TooLarge, Unreachable
 from service.wire import HELD
 from tests.test_outbound import OK, STALE, soon
@@ -174,24 +174,14 @@ class TestAnswers:
         head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size
         transport = open_transport()
         async with asking([head, b"x" * size], transport=transport) as (peer, _):
-            response = await transport.handle_async_request(plain(peer.url))
+            *_, body = await transport.ask(Preamble("GET", peer.url, ()), None, b"", 3.0)
             await asyncio.sleep(10 * PAUSE)
             written = peer.writers[0].transport
             assert isinstance(written, asyncio.WriteTransport)
             assert written.get_write_buffer_size() > size / 2
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            assert size == sum([len(some) async for some in response.stream])
-            await response.aclose()
-
-
-def plain(url: str) -> httpx.Request:
-    """Return a request as ``Outbound`` makes it."""
-    headers = {"host": "127.0.0.1"}
-    timeout = {"connect": 3.0}
-    stream = httpx.ByteStream(b"")
-    return httpx.Request(
-        "GET", url, headers=headers, stream=stream, extensions={"timeout": timeout}
-    )
+            assert isinstance(body, httpx.AsyncByteStream)
+            assert size == sum([len(some) async for some in body])
+            await body.aclose()
 
 
 class TestBreaks:

@@ -77,7 +77,7 @@ class Client:
         self._nonce = nonce
         self._observers = observers or Observers()
         self._rotation = Rotation(slots, self._ask_token, clock=clock)
-        self._heard: tuple[str | None, float] = (None, 0.0)
+        self._heard: tuple[Mapping[str, str], float] = ({}, 0.0)
         self._cures = Cures(self._rotation, clock=clock, observe=self._observers.cured)
 
     @property
@@ -88,7 +88,8 @@ class Client:
     @property
     def date_offset(self) -> float | None:
         """Seconds by which the last answer's ``Date`` was ahead of our clock, if it had one."""
-        return offset_of(*self._heard)
+        headers, heard_at = self._heard
+        return offset_of(headers.get("date"), heard_at)
 
     @property
     def working_slot(self) -> str:
@@ -164,7 +165,7 @@ class Client:
                 body=authenticated.form.encode(),
                 deadline=deadline,
             )
-            self._heard = (answer.headers.get("date"), self._clock.wall())
+            self._heard = (answer.headers, self._clock.wall())
             understood = understand(answer)
         except OutboundError as error:
             trouble = of_outbound(error)

@@ -49,6 +49,7 @@ ORDER: Final = (
     "wire",
     "pool",
     "engine",
+    "over_httpx",
     "outbound",
     "resilience.retries",
     "gigya.troubles",
@@ -98,7 +99,7 @@ ORDER: Final = (
 )
 
 FENCES: Final = {
-    "httpx": {"wire", "pool", "engine", "outbound"},
+    "httpx": {"wire", "pool", "engine", "over_httpx", "outbound"},
     "aiohttp": {"wire", "pool", "engine", "outbound"},
     "yarl": {"engine"},
     "prometheus_client": {"counters", "metrics"},

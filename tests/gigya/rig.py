@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from service.deadline import Clock, Deadline
+from service.engine import Transport
 from service.gigya.authentication import Bearer, Credentials
 from service.gigya.client import Client
 from service.gigya.client import Observers as ClientObservers
@@ -41,7 +42,7 @@ class Rig:
     keys: tuple[PartnerKey, ...] | None = None
     share: float = 0.1
     token_max_age: float = 3600.0
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: Transport | None = None
     origin: str = ORIGIN
     ahead: float = 0.0
     """Seconds by which the simulator's clock is ahead of ours."""
@@ -70,7 +71,7 @@ class Rig:
         self.ring = Live(KeyRing(keys, self.terms.sealing.padding))
         self.reach(self.transport or httpx.ASGITransport(app=self.simulator), self.origin)
 
-    def reach(self, transport: httpx.AsyncBaseTransport, origin: str) -> None:
+    def reach(self, transport: Transport, origin: str) -> None:
         """Go to Gigya by another way."""
         self.transport, self.origin = transport, origin
         self.client = self._client(transport)
@@ -128,7 +129,7 @@ class Rig:
         params = {"UID": EVERYTHING, "provider": "twitter", **params}
         return await self.client.call(METHOD, params, self.deadline(seconds))
 
-    def _client(self, transport: httpx.AsyncBaseTransport) -> Client:
+    def _client(self, transport: Transport) -> Client:
         nonces = count()
         return Client(
             Outbound(transport),

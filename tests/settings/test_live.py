@@ -3,12 +3,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import pytest
 
 from service.catalogue import BASE, Catalogue
 from service.cli.live import _origin, _outbound, ask_gigya, asked
 from service.cli.live_report import ADVICE, Question, report
+from service.engine import Transport
 from service.errors import UnknownProvider
 from service.gigya.live_check import Findings
 from service.model import Exchange
@@ -283,7 +283,7 @@ class TestWhere:
         """The CA file and the proxy of `upstream` count for a site of Gigya's."""
         peers: list[Peer] = []
 
-        def dial(peer: Peer) -> httpx.AsyncBaseTransport:
+        def dial(peer: Peer) -> Transport:
             peers.append(peer)
             return WORLD.dial(peer)
 
