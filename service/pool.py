@@ -49,8 +49,11 @@ class Pool:
         self._keep_alive = keep_alive
         self._connector = aiohttp.TCPConnector(limit=0)
         self._loop = asyncio.get_running_loop()
-        self._places = asyncio.Semaphore(limit)
-        """At work: whoever waits for one is served in turn."""
+        self._free = limit
+        """Places at work that nobody has, and nobody waits for."""
+        self._waiting = 0
+        self._turns = asyncio.Semaphore(0)
+        """Places for who waits, in turn: it costs more than a number, so the others do without."""
         self._idle: defaultdict[ConnectionKey, deque[tuple[Wire, float]]] = defaultdict(deque)
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -59,14 +62,14 @@ class Pool:
 
         Raises ``Spoiled``, and what aiohttp raises.
         """
-        if self._places.locked():
-            seconds = await self._wait(seconds)
+        if self._free:
+            self._free -= 1
         else:
-            await self._places.acquire()
+            seconds = await self._wait(seconds)
         try:
             return self._kept(destination) or await self._fresh(destination, seconds)
         except BaseException:
-            self._places.release()
+            self._leave()
             raise
 
     def give_back(self, destination: Destination, wire: Wire) -> None:
@@ -77,12 +80,12 @@ class Pool:
                 self._sweeping = self._loop.call_later(self._keep_alive, self._sweep)
         else:
             wire.close()
-        self._places.release()
+        self._leave()
 
     def drop(self, wire: Wire) -> None:
         """Take a connection back whose exchange did not end well."""
         wire.close()
-        self._places.release()
+        self._leave()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -123,12 +126,22 @@ class Pool:
     async def _wait(self, seconds: float) -> float:
         """Wait for one's turn, and return what is left of ``seconds``."""
         since = self._loop.time()
+        self._waiting += 1
         try:
             async with asyncio.timeout(seconds):
-                await self._places.acquire()
+                await self._turns.acquire()
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+        finally:
+            self._waiting -= 1
         return max(0.0, seconds - (self._loop.time() - since))
+
+    def _leave(self) -> None:
+        """Leave a place at work to who waits, if anybody does."""
+        if self._waiting:
+            self._turns.release()  # if he is just going, it stays there for the next who waits
+        else:
+            self._free += 1
 
     def _sweep(self) -> None:
         """Close what has been idle too long."""

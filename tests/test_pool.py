@@ -1,8 +1,10 @@
 """How many connections there are, for how long, and whose turn it is."""
 
 import asyncio
+import random
 from typing import Any
 
+import aiohttp
 import pytest
 
 from service.engine import open_transport
@@ -148,4 +150,55 @@ class TestSameMoment:
         async with asyncio.timeout(0.5):
             await waiting[1]
         assert waiting[0].cancelled()
+        await pool.aclose()
+
+    @pytest.mark.parametrize("seed", range(20))
+    async def test_many_comings_and_goings(self, seed: int) -> None:
+        """However they meet, never more are at work than may be, and no place is lost or made."""
+        chance, limit = random.Random(seed), 3
+        pool, at_work, most = Dialless(limit=limit, keep_alive=1), 0, 0
+
+        async def visit() -> None:
+            nonlocal at_work, most
+            wire = await pool.take(SOMEWHERE, chance.choice((0, 1, 2, 3)))
+            at_work += 1
+            most = max(most, at_work)
+            try:
+                await asyncio.sleep(chance.choice((0, 1, 2)))
+            finally:
+                at_work -= 1
+                pool.drop(wire)
+
+        visits = []
+        for _ in range(100):
+            visits.append(asyncio.ensure_future(visit()))
+            await asyncio.sleep(chance.choice((0, 0, 1)))
+            chance.choice(visits).cancel()
+        outcomes = await asyncio.gather(*visits, return_exceptions=True)
+        assert {type(None), asyncio.CancelledError, aiohttp.ConnectionTimeoutError} == {
+            type(outcome) for outcome in outcomes
+        }
+        for _ in range(limit):
+            await pool.take(SOMEWHERE, 0.5)
+        with pytest.raises(aiohttp.ConnectionTimeoutError):
+            await pool.take(SOMEWHERE, 0.5)
+        assert limit == most
+        await pool.aclose()
+
+    async def test_turns_come_in_order(self) -> None:
+        """Whoever waits is served before who comes later, and in turn."""
+        pool, served = Dialless(limit=1, keep_alive=1), []
+
+        async def visit(number: int) -> None:
+            wire = await pool.take(SOMEWHERE, 9)
+            served.append(number)
+            await asyncio.sleep(0)
+            pool.drop(wire)
+
+        visits = []
+        for number in range(6):
+            visits.append(asyncio.ensure_future(visit(number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*visits)
+        assert list(range(6)) == served
         await pool.aclose()
