@@ -33,7 +33,7 @@ class Deadline:
     @property
     def is_past(self) -> bool:
         """Whether nothing is left."""
-        return self.remaining() == 0.0
+        return self.at <= self.monotonic()
 
     def sooner(self, seconds: float) -> "Deadline":
         """Return this deadline or one ``seconds`` from now, whichever comes first."""

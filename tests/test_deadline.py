@@ -30,6 +30,14 @@ class TestDeadline:
         clock.wall()
         assert 1.0 == deadline.remaining()
 
+    @given(whole=SECONDS, spent=SECONDS)
+    def test_is_past_where_nothing_remains(self, whole: float, spent: float) -> None:
+        """A deadline is past exactly when no time is left, be it ever so little."""
+        time = Time(now=0.0)
+        deadline = Deadline.after(whole, time.clock)
+        time.now = spent
+        assert deadline.is_past == (deadline.remaining() == 0.0)
+
     @given(whole=SECONDS, part=SECONDS, spent=SECONDS)
     def test_sooner_is_never_later(self, whole: float, part: float, spent: float) -> None:
         """A part of a budget ends when the budget does, or earlier."""
