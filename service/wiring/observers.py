@@ -1,6 +1,10 @@
-"""What is counted and logged of each room; nothing here can fail a request."""
+"""What is counted and logged of each room; nothing here can fail a request.
+
+Metrics and log raise nothing themselves: only what does more than count and say is ``quietly``.
+"""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from service.api.recording import GONE
@@ -166,6 +170,10 @@ class SiteObserver:
         self._log = log
         self._site = site
         self._ignored: set[str] = set()
+        self.authenticated: Callable[[str], None] = partial(
+            metrics.count, "upstream_authenticated", site
+        )
+        """Counts an attempt that Gigya took as ours, and by which slot."""
         metrics.set("breaker_open", 0, site)
         metrics.set("credentials_rejected", 0, site)
         metrics.begin("upstream_duration_seconds", site)
@@ -174,16 +182,10 @@ class SiteObserver:
             for kind in kinds:
                 metrics.begin(name, site, kind)
 
-    @quietly
     def attempted(self, result: Result, seconds: float) -> None:
         """Count one attempt."""
         self._metrics.count("upstream_requests", self._site, result)
         self._metrics.observe("upstream_duration_seconds", seconds, self._site)
-
-    @quietly
-    def authenticated(self, slot: str) -> None:
-        """Count an attempt that Gigya took as ours, and by which slot."""
-        self._metrics.count("upstream_authenticated", self._site, slot)
 
     @quietly
     def cured(self, cure: Cure) -> None:
@@ -196,7 +198,6 @@ class SiteObserver:
         """Say which credentials serve from now on."""
         self._log.warning("credentials-pinned", site=self._site, slot=slot)
 
-    @quietly
     def retried(self, outcome: Retry) -> None:
         """Count a wish to try again."""
         self._metrics.count("upstream_retries", self._site, outcome)
@@ -209,12 +210,10 @@ class SiteObserver:
             self._ignored.add(name)
             self._log.warning("upstream-ignored-parameter", site=self._site, parameter=name)
 
-    @quietly
     def opened(self, opening: Opening, slot: int | None) -> None:
         """Count a sealed reply."""
         self._metrics.count("decrypts", self._site, NOBODY if slot is None else str(slot), opening)
 
-    @quietly
     def shed(self) -> None:
         """Count a call for which there was no slot."""
         self._metrics.count("upstream_shed", self._site)
@@ -286,7 +285,6 @@ class AuditObserver:
             for what in (DELETED, REPLACED, ROTATED, ROTATION_FAILED):
                 metrics.begin("audit_notices", sink, what)
 
-    @quietly
     def wrote(self, sink: str, records: int, seconds: float) -> None:
         """Count records."""
         self._metrics.count("audit_records", sink, by=records)
@@ -305,12 +303,10 @@ class AuditObserver:
         self._metrics.set("audit_sink_ejected", 0, sink)
         self._log.warning("audit-sink-readmitted", sink=sink, missed=missed)
 
-    @quietly
     def dropped(self, sink: str, records: int) -> None:
         """Count records that found no room."""
         self._metrics.count("audit_dropped", sink, by=records)
 
-    @quietly
     def withdrew(self, reason: str) -> None:
         """Count a release that did not happen."""
         self._metrics.count("audit_withdrawn", reason)
@@ -348,6 +344,8 @@ class CallerObserver:
         self._metrics = metrics
         self._log = log
         self._lines = Sparing(monotonic)
+        self.judged: Callable[[str, str], None] = partial(metrics.count, "authentications")
+        """Counts what came of an authentication: its name, and the result."""
         for name, events in ways.items():
             metrics.begin("authentications", name, GOOD)
             metrics.begin("authentications", name, BAD)
@@ -360,17 +358,11 @@ class CallerObserver:
         for kind in CUT_OFF:
             metrics.begin("connection_refusals", kind)
 
-    @quietly
     def happened(self, name: str, event: Event, detail: str) -> None:
         """Count an event behind the authentication ``name``."""
         self._metrics.count("authentication_events", name, event)
         if event in _WORTH_A_LOOK:
             self._log.warning(event, authentication=name, detail=detail)
-
-    @quietly
-    def judged(self, name: str, result: str) -> None:
-        """Count what came of an authentication."""
-        self._metrics.count("authentications", name, result)
 
     @quietly
     def refused(self, refusal: Refusal) -> None:
