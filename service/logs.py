@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import orjson
 import structlog
 
-from service.audit.record import Entry, present
+from service.audit.record import RELEASED, Entry, present
 from service.http_methods import told
 from service.model import Exchange
 from service.quiet import quietly
@@ -155,7 +155,7 @@ class _Handler(logging.StreamHandler[Stream]):
 
 def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     """Return the canonical line of one request: what an engineer greps for, and no user."""
-    line = {
+    line: dict[str, Any] = {
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
@@ -170,33 +170,34 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "status": entry.status,
         "milliseconds": round(seconds * 1000, 3),
     }
-    present(line, _OF_SOME_REQUESTS)
-    return line if entry.exchange is None else line | _of_gigya(entry.exchange)
+    present(line, _OF_SOME_RELEASES if entry.outcome == RELEASED else _OF_SOME_REQUESTS)
+    if entry.exchange is not None:
+        _add_gigya(line, entry.exchange)
+    return line
 
 
+_OF_SOME_RELEASES: Final = ("trace_id", "reason", "would_deny")
+"""The other members a release has: nothing is released without them."""
 _OF_SOME_REQUESTS: Final = (
-    "trace_id",
+    *_OF_SOME_RELEASES,
     "route",
     "method",
     "caller",
     "site",
     "provider",
-    "reason",
     "rule",
-    "would_deny",
     "status",
 )
 
 
-def _of_gigya(exchange: Exchange) -> dict[str, Any]:
-    line = {
-        "gigya_error_code": exchange.error_code,
-        "gigya_call_id": exchange.call_id,
-        "gigya_attempts": exchange.attempts,
-        "gigya_milliseconds": round(exchange.milliseconds, 3),
-        "cached": exchange.cached,
-    }
-    return present(line, ("gigya_error_code", "gigya_call_id"))
+def _add_gigya(line: Line, exchange: Exchange) -> None:
+    if exchange.error_code is not None:
+        line["gigya_error_code"] = exchange.error_code
+    if exchange.call_id is not None:
+        line["gigya_call_id"] = exchange.call_id
+    line["gigya_attempts"] = exchange.attempts
+    line["gigya_milliseconds"] = round(exchange.milliseconds, 3)
+    line["cached"] = exchange.cached
 
 
 def places(error: BaseException) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from service.audit.record import RELEASED, Entry
 from service.logs import LEVELS, Log, places, request_line
 from service.model import Caller, CallerName, Exchange, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
-from tests.audit.test_record import ENTRIES
+from tests.audit.test_record import ENTRIES, RELEASES
 
 SECRET = "s3cret-s3cret-s3cret"
 CRM = Caller(name=CallerName("crm"), identity=Identity(via="tokens", subject="the-crm"))
@@ -279,6 +279,13 @@ class TestRequestLine:
     def test_nothing_stands_for_what_is_not_known(self, entry: Entry) -> None:
         """Whatever is known of a request, no member of its line is null."""
         assert None not in request_line(entry, 0.0).values()
+
+    @given(RELEASES)
+    def test_a_release_is_told_as_any_request(self, entry: Entry) -> None:
+        """Of a release nothing stands or lacks that would not in another request's line."""
+        of_a_release = request_line(entry, 0.0)
+        entry.outcome = "answered"
+        assert of_a_release == request_line(entry, 0.0) | {"outcome": RELEASED}
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "build": entry.build,
         "configuration": entry.config_hash,
     }
-    return present(members, _OF_SOME_REQUESTS)
+    is_release = entry.outcome == RELEASED
+    return present(members, _OF_SOME_RELEASES if is_release else _OF_SOME_REQUESTS)
 
 
 _OF_SOME_REQUESTS: Final = (
@@ -153,6 +154,23 @@ _OF_SOME_REQUESTS: Final = (
     "build",
     "configuration",
 )
+_IN_EVERY_RELEASE: Final = frozenset(
+    {
+        "method",
+        "route",
+        "caller",
+        "site",
+        "provider",
+        "user",
+        "decision",
+        "rule",
+        "upstream",
+        "status",
+        "build",
+    }
+)
+"""Nothing is released without them: to look whether they are there is in vain."""
+_OF_SOME_RELEASES: Final = tuple([n for n in _OF_SOME_REQUESTS if n not in _IN_EVERY_RELEASE])
 
 
 def present(members: dict[str, Any], optional: Iterable[str]) -> dict[str, Any]:
@@ -204,16 +222,19 @@ def _mended(value: Any) -> Any:
 
 
 def _caller(caller: Caller) -> dict[str, Any]:
-    identity, expires = caller.identity, caller.credential_expires_at
-    members = {
+    identity = caller.identity
+    members: dict[str, Any] = {
         "name": caller.name,
         "authentication": identity.via,
         "subject": identity.subject,
-        "namespace": caller.namespace,
-        "pod": caller.pod,
-        "credential_expires_at": None if expires is None else _moment(expires),
     }
-    return present(members, ("namespace", "pod", "credential_expires_at"))
+    if caller.namespace is not None:
+        members["namespace"] = caller.namespace
+    if caller.pod is not None:
+        members["pod"] = caller.pod
+    if caller.credential_expires_at is not None:
+        members["credential_expires_at"] = _moment(caller.credential_expires_at)
+    return members
 
 
 def _identity(identity: Identity) -> dict[str, str]:
@@ -221,11 +242,12 @@ def _identity(identity: Identity) -> dict[str, str]:
 
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:
-    members = {
-        "error_code": exchange.error_code,
-        "call_id": exchange.call_id,
-        "attempts": exchange.attempts,
-        "milliseconds": round(exchange.milliseconds, 3),
-        "cached": exchange.cached,
-    }
-    return present(members, ("error_code", "call_id"))
+    members: dict[str, Any] = {}
+    if exchange.error_code is not None:
+        members["error_code"] = exchange.error_code
+    if exchange.call_id is not None:
+        members["call_id"] = exchange.call_id
+    members["attempts"] = exchange.attempts
+    members["milliseconds"] = round(exchange.milliseconds, 3)
+    members["cached"] = exchange.cached
+    return members

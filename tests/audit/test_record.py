@@ -15,7 +15,7 @@ from service.audit import controls
 from service.audit.chain import Head
 from service.audit.controls import Beginning
 from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring, new_key
-from service.audit.record import Entry, canonical, describe, timestamp
+from service.audit.record import RELEASED, Entry, canonical, describe, timestamp
 from service.floods import Aggregate
 from service.model import Caller, CallerName, Exchange, Field, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
@@ -160,37 +160,53 @@ EXCHANGES: Final = st.builds(
     cached=st.booleans(),
     key_slot=st.none() | st.integers(0, 3),
 )
-ENTRIES: Final = st.builds(
-    Entry,
-    audit_id=st.just(AUDIT_ID),
-    opened_at=st.just(EPOCH),
-    route=st.none() | NAMES,
-    method=st.none() | NAMES,
-    peer=st.none() | NAMES,
-    trace_id=st.none() | st.just("f" * 32),
-    caller=st.none() | CALLERS,
-    identity=st.none() | st.builds(Identity, via=NAMES, subject=NAMES),
-    site=st.none() | NAMES.map(SiteName),
-    provider=st.none() | NAMES.map(ProviderName),
-    uid=st.none() | st.text().map(lambda text: Uid("sentinel-uid" + text)),
-    asked=st.lists(NAMES).map(tuple),
-    released=FIELDS,
-    withheld=FIELDS,
-    names_released=st.lists(NAMES).map(tuple),
-    tokens=st.dictionaries(
+FACTS: Final[Mapping[str, st.SearchStrategy[Any]]] = {
+    "audit_id": st.just(AUDIT_ID),
+    "opened_at": st.just(EPOCH),
+    "route": st.none() | NAMES,
+    "method": st.none() | NAMES,
+    "peer": st.none() | NAMES,
+    "trace_id": st.none() | st.just("f" * 32),
+    "caller": st.none() | CALLERS,
+    "identity": st.none() | st.builds(Identity, via=NAMES, subject=NAMES),
+    "site": st.none() | NAMES.map(SiteName),
+    "provider": st.none() | NAMES.map(ProviderName),
+    "uid": st.none() | st.text().map(lambda text: Uid("sentinel-uid" + text)),
+    "asked": st.lists(NAMES).map(tuple),
+    "released": FIELDS,
+    "withheld": FIELDS,
+    "names_released": st.lists(NAMES).map(tuple),
+    "tokens": st.dictionaries(
         NAMES, st.text().map(lambda t: Secret("sentinel-token" + t)) | st.just(3)
     ),
-    decision=st.sampled_from(["allow", "deny", None]),
-    rule=st.none() | NAMES,
-    reason=st.none() | SLUGS,
-    would_deny=st.none() | st.booleans(),
-    outcome=SLUGS,
-    exchange=st.none() | EXCHANGES,
-    token_expires_at=st.none() | MOMENTS,
-    status=st.none() | st.integers(100, 599),
-    config_hash=st.none() | NAMES,
-    build=st.none() | NAMES,
-)
+    "decision": st.sampled_from(["allow", "deny", None]),
+    "rule": st.none() | NAMES,
+    "reason": st.none() | SLUGS,
+    "would_deny": st.none() | st.booleans(),
+    "outcome": SLUGS,
+    "exchange": st.none() | EXCHANGES,
+    "token_expires_at": st.none() | MOMENTS,
+    "status": st.none() | st.integers(100, 599),
+    "config_hash": st.none() | NAMES,
+    "build": st.none() | NAMES,
+}
+ENTRIES: Final = st.builds(Entry, **FACTS)
+OF_A_RELEASE: Final[Mapping[str, st.SearchStrategy[Any]]] = {
+    "outcome": st.just(RELEASED),
+    "route": NAMES,
+    "method": NAMES,
+    "caller": CALLERS,
+    "site": NAMES.map(SiteName),
+    "provider": NAMES.map(ProviderName),
+    "uid": st.text().map(Uid),
+    "decision": st.just("allow"),
+    "rule": NAMES,
+    "exchange": EXCHANGES,
+    "status": st.just(200),
+    "build": NAMES,
+}
+RELEASES: Final = st.builds(Entry, **{**FACTS, **OF_A_RELEASE})
+"""Entries with all that a release cannot be without."""
 
 
 class TestSchema:
@@ -212,6 +228,14 @@ class TestSchema:
         record = described(made)
         inner = [member for member in record.values() if isinstance(member, dict)]
         assert not any(None in members.values() for members in (record, *inner))
+
+    @given(RELEASES)
+    def test_a_release_is_told_as_any_request(self, made: Entry) -> None:
+        """Of a release nothing stands or lacks that would not in another request's record."""
+        of_a_release = described(made)
+        made.outcome = "answered"
+        assert of_a_release == described(made) | {"outcome": RELEASED}
+        assert list(of_a_release) == list(described(made))
 
     def test_every_control_record(self) -> None:
         """The records that the audit writes about itself are as published."""
