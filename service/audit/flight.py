@@ -31,8 +31,8 @@ class SinkRules:
 class Item:
     """Something to be written, the release that waits for it, and whether it must not be lost.
 
-    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds; ``is_late``:
-    the release does not wait any more.
+    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds, which is for
+    ever where none does; ``is_late``: the release does not wait any more.
     """
 
     order: Order
@@ -90,7 +90,7 @@ class Flight:
 
     def await_next(self) -> float:
         """Set ``expected`` and return it."""
-        self.expected = min([self.due, *[item.due for item in self.waiting]])
+        self.expected = min([self.due, *[item.due for item in self.items]])
         return self.expected
 
     def is_excused(self, now: float, deadline: float, alive_at: float) -> bool:
@@ -113,7 +113,7 @@ class Flight:
         """Refuse the releases that have no more time; the write itself may have."""
         for item in self.waiting:
             if item.pledge is not None and item.due <= self.expected:
-                item.is_late = True
+                item.is_late, item.due = True, math.inf
                 item.pledge.refuse()
 
 

@@ -16,9 +16,11 @@ FILL: Final = 32
 class Lanes:
     """Two queues, in each of which first come is first written."""
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_first", "_rest", "waiting")
 
     def __init__(self) -> None:
+        self.waiting = 0
+        """How many items there are."""
         self._first: deque[Item] = deque()
         self._rest: deque[Item] = deque()
 
@@ -26,21 +28,22 @@ class Lanes:
         """Queue ``item`` behind those of its kind."""
         is_first = item.pledge or item.is_owed or isinstance(item.order, (Gap, Turn))
         (self._first if is_first else self._rest).append(item)
+        self.waiting += 1
 
     def take(self) -> list[Item]:
         """Take out the next batch."""
-        firsts = _taken(self._first, BATCH)
-        return firsts + _taken(self._rest, min(FILL, BATCH - len(firsts)))
+        items = _taken(self._first, BATCH)
+        items += _taken(self._rest, min(FILL, BATCH - len(items)))
+        self.waiting -= len(items)
+        return items
 
     def clear(self) -> list[Item]:
         """Take out everything."""
         items = list(chain(self._first, self._rest))
         self._first.clear()
         self._rest.clear()
+        self.waiting = 0
         return items
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._rest)
 
 
 def _taken(queue: deque[Item], most: int) -> list[Item]:

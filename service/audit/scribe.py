@@ -83,8 +83,9 @@ class Scribe:
         size = sum([len(order) + FRAME for order in orders if isinstance(order, bytes)])
         if self._medium.is_full(size + LAST):
             self._turn("size")
+        monotonic = self._around.clock.monotonic
         for index, order in enumerate(orders, start=1):
-            self._sign()
+            self.alive_at = monotonic()  # a step each
             if isinstance(order, bytes):
                 self._add(order, index)
             else:

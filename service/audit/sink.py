@@ -63,7 +63,7 @@ class Sink:
 
     def pledge(self, body: bytes, pledge: Pledge) -> None:
         """Queue the record of a release, or refuse it at once."""
-        if self._absence is None and len(self._queue) < self._rules.queue:
+        if self._absence is None and self._queue.waiting < self._rules.queue:
             self._append(Item(body, self._now(), pledge))
             return
         if self._absence is not None:
@@ -74,7 +74,7 @@ class Sink:
         """Queue another record if there is room; what finds none is counted under ``label``."""
         if self._absence is not None:
             self._absence.missed += 1
-        elif len(self._queue) < self._rules.queue * (1 - HEADROOM):
+        elif self._queue.waiting < self._rules.queue * (1 - HEADROOM):
             self._append(Item(body, self._now()))
         else:
             self._tally.add(label, self._around.clock.wall())
@@ -96,12 +96,12 @@ class Sink:
         if self._absence is not None:
             return
         self._queue.add(item)
-        self._at_rest.clear()
         if self._flight is None and not self._is_scheduled:
             self._go_on()
 
     def _go_on(self) -> None:
         self._is_scheduled = True
+        self._at_rest.clear()
         asyncio.get_running_loop().call_soon(self._depart)
 
     def _depart(self) -> None:
@@ -109,14 +109,14 @@ class Sink:
         self._is_scheduled = False
         if self._flight is not None or self._absence is not None:
             return
-        if len(self._tally) and len(self._queue) < self._rules.queue / 2:
+        if len(self._tally) and self._queue.waiting < self._rules.queue / 2:
             since, counts = self._tally.since, self._tally.take()
             body = controls.aggregate(self._around, counts, since)
             self._queue.add(Item(body, self._now()))
         items = [item for item in self._queue.take() if not item.is_needless]
         if items:
             self._send(items)
-        elif self._queue:
+        elif self._queue.waiting:
             self._go_on()
         else:
             self._at_rest.set()
