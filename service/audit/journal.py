@@ -75,18 +75,12 @@ class Journal:
     ) -> Entry:
         """Return a new entry; whoever opened it sees to it that it is committed."""
         around = self._around
-        return Entry(
-            audit_id=around.random(16).hex(),
-            opened_at=around.clock.wall(),
-            started=around.clock.monotonic(),
-            route=route,
-            method=method,
-            peer=peer,
-            trace_id=trace_id,
-            config_hash=around.config_hash(),
-            build=around.build,
-            commit_to=self._commit,
-        )
+        entry = Entry(around.random(16).hex())  # so many facts by keyword cost three times as much
+        entry.opened_at, entry.started = around.clock.wall(), around.clock.monotonic()
+        entry.route, entry.method, entry.peer, entry.trace_id = route, method, peer, trace_id
+        entry.config_hash, entry.build = around.config_hash(), around.build
+        entry.commit_to = self._commit
+        return entry
 
     def tls_refused(self, peer: str | None, reason: str, *, is_counted: bool) -> None:
         """Record a handshake that was refused, or count it as one of a flood; never raises."""
