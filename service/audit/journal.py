@@ -18,6 +18,7 @@ from service.audit.record import (
 from service.audit.sink import Sink
 from service.audit.surroundings import Observer, Surroundings
 from service.audit.tally import Label, Tally
+from service.endings import Endings
 from service.errors import AuditUnavailable, UpstreamTimeout
 
 CHECKPOINT: Final = 60.0
@@ -47,6 +48,7 @@ class Journal:
         self._suffices = all if accept == "all" else any
         self._observer = observer
         self._tally = Tally()
+        self._endings = Endings(Pledge.expire)
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
@@ -132,20 +134,18 @@ class Journal:
 
     async def _release(self, entry: Entry, body: bytes) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
-        loop = asyncio.get_running_loop()
-        verdict = loop.create_future()
+        verdict = asyncio.get_running_loop().create_future()
         pledge = Pledge(verdict, sinks=len(self._sinks), accept=self._accept)
         self._submit(body, pledge)
-        left = None if entry.deadline is None else entry.deadline.remaining()
-        timer = None if left is None else loop.call_later(left, pledge.expire)
+        if entry.deadline is not None:
+            self._endings.add(pledge, entry.deadline)
         try:
             is_accepted = await verdict
         except asyncio.CancelledError:
             self._withdraw(entry, pledge, CANCELLED)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._endings.discard(pledge)
         if pledge.is_expired:
             self._withdraw(entry, pledge, EXPIRED)
             raise UpstreamTimeout(TOO_LATE, reason=EXPIRED)

@@ -46,6 +46,7 @@ ORDER: Final = (
     "settings",
     # shell
     "alarm",
+    "endings",
     "wire",
     "pool",
     "engine",
