@@ -157,32 +157,40 @@ class Metrics:
             ProcessCollector(registry=self._registry)
         self._rows = {row.name: row for row in rows}
         self._made = {row.name: self._make(row) for row in rows}
-        self._series = _Series(self._made)
+        self._series = {name: _Series(made) for name, made in self._made.items()}
         self._prepare: list[Callable[[], None]] = []
         self._exposing = Lock()
 
     def begin(self, name: str, *labels: str) -> None:
         """Show a series before there is anything to tell: alerts see its first change as one."""
-        _ = self._series[name, labels]
+        _ = self._series[name][labels]
+
+    def series(self, name: str) -> Mapping[tuple[str, ...], Any]:
+        """Return a metric's series by their labels; one that is not there begins when asked for.
+
+        This is for what counts at every request and sees to it itself that nothing fails:
+        ``ValueError`` is raised for labels that the metric has not.
+        """
+        return self._series[name]
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Count; never raises. To be called on the event loop."""
         try:
-            self._series[name, labels].value += by
+            self._series[name][labels].value += by
         except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Put a measurement into a histogram; never raises. To be called on the event loop."""
         try:
-            self._series[name, labels].observe(seconds)
+            self._series[name][labels].observe(seconds)
         except Exception:  # noqa: BLE001  # likewise
             return
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge; never raises."""
         try:
-            self._series[name, labels].set(value)
+            self._series[name][labels].set(value)
         except Exception:  # noqa: BLE001  # likewise
             return
 
@@ -198,7 +206,7 @@ class Metrics:
             except Exception:  # noqa: BLE001  # likewise
                 return math.nan
 
-        self._series[name, labels].set_function(read)
+        self._series[name][labels].set_function(read)
 
     def prepare(self, work: Callable[[], None]) -> None:
         """Have ``work`` set gauges that belong together before each exposition, on its thread."""
@@ -206,9 +214,7 @@ class Metrics:
 
     def forget(self, name: str) -> None:
         """Drop all series of a metric, before it says something new."""
-        for key in list(self._series):
-            if key[0] == name:
-                del self._series[key]
+        self._series[name].clear()
         self._made[name].clear()
 
     def exposition(self) -> bytes:
@@ -239,19 +245,18 @@ class Metrics:
         )
 
 
-class _Series(dict[tuple[str, tuple[str, ...]], Any]):
-    """Each series that was told of, by its metric's name and its labels; begun when it is told of.
+class _Series(dict[tuple[str, ...], Any]):
+    """Each series of one metric that was told of, by its labels; begun when it is told of.
 
-    Asking for what no metric has raises ``KeyError`` or ``ValueError``.
+    Asking for labels that the metric has not raises ``ValueError``.
     """
 
-    def __init__(self, made: Mapping[str, Any]) -> None:
+    def __init__(self, made: Any) -> None:
         super().__init__()
         self._made = made
 
-    def __missing__(self, key: tuple[str, tuple[str, ...]]) -> Any:
-        name, labels = key
-        made = self._made[name]
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        made = self._made
         is_plain = not labels and isinstance(made, Gauge)
-        self[key] = series = made if is_plain else made.labels(*labels)
+        self[labels] = series = made if is_plain else made.labels(*labels)
         return series

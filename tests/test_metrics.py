@@ -14,7 +14,7 @@ from service.metrics import METRICS, NAMESPACE, PROBE_METRICS, PROCESS, Kind, Me
 from tests.house import House, Time
 
 SERVICE: Final = Path(module.__file__).parent
-CALLS: Final = frozenset({"count", "observe", "set", "read", "forget"})
+CALLS: Final = frozenset({"count", "observe", "set", "read", "forget", "series"})
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -54,7 +54,8 @@ def _metric(node: ast.Call) -> tuple[str, int] | None:
         return None
     values = 0 if function.attr in {"count", "forget"} else 1
     labels = -1 if node.func is not function else len(arguments) - 1 - values
-    return str(arguments[0].value), -1 if function.attr == "forget" else labels
+    has_no_labels = function.attr in {"forget", "series"}  # not there
+    return str(arguments[0].value), -1 if has_no_labels else labels
 
 
 class TestTable:
@@ -166,6 +167,21 @@ class TestMetrics:
         seen = samples(metrics)
         assert [("0.1.0", "bbbb")] == [labels for name, labels in seen if name == "build_info"]
         assert 1 == seen["breaker_open", ("shop",)]
+
+    def test_series_are_those_that_are_counted(self) -> None:
+        """Who holds a metric's series counts the same, and begins what is not there yet."""
+        metrics = Metrics()
+        problems = metrics.series("problems")
+
+        metrics.count("problems", "no-session")
+        problems["no-session",].value += 2
+        problems["not-found",].value += 1
+
+        seen = samples(metrics)
+        told = [seen["problems_total", (code,)] for code in ("no-session", "not-found")]
+        assert [3, 1] == told
+        with pytest.raises(ValueError, match="as many values"):
+            _ = problems["one", "too many"]
 
     @pytest.mark.parametrize(
         "labels", [(), ("one", "too many"), ("name",)], ids=["none", "more", "as many"]

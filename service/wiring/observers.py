@@ -112,6 +112,9 @@ class RequestObserver:
         self._monotonic = monotonic
         self._providers = providers
         self._patience = min(PATIENCE, deadline)
+        self._requests = metrics.series("requests")
+        self._durations = metrics.series("request_duration_seconds")
+        self._of_providers = metrics.series("provider_requests")
         for result in MEANINGS:
             metrics.begin("requests", NOBODY, result)
         for timed in (*TIMED, OTHERS):
@@ -136,12 +139,11 @@ class RequestObserver:
         if result == "failed" and self._was_hurried(entry):
             result = ABANDONED
         caller = entry.caller.name if entry.caller else NOBODY
-        metrics.count("requests", caller, result)
-        timed = result if result in TIMED else OTHERS
-        metrics.observe("request_duration_seconds", seconds, timed)
+        self._requests[caller, result].value += 1
+        self._durations[(result if result in TIMED else OTHERS,)].observe(seconds)
         if entry.provider is not None:
             known = entry.provider in self._providers()
-            metrics.count("provider_requests", entry.provider if known else OTHERS, result)
+            self._of_providers[entry.provider if known else OTHERS, result].value += 1
         if entry.outcome not in _PROBLEM_FREE:
             code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
             metrics.count("problems", code)
