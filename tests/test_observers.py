@@ -320,6 +320,25 @@ class TestRequests:
 
         assert problems | {"released", "answered", "caller-gone", "cancelled"} == set(RESULTS)
 
+    def test_what_cannot_be_counted_is_logged(self) -> None:
+        """A request has its line, whatever goes wrong with its numbers."""
+        stream = io.StringIO()
+
+        def providers() -> tuple[str, ...]:
+            raise RuntimeError
+
+        requests = RequestObserver(
+            Metrics(),
+            Log(stream, form="json"),
+            monotonic=lambda: 0.0,
+            providers=providers,
+            deadline=10.0,
+        )
+
+        requests.finished(Entry(audit_id="0", provider=ProviderName("twitter")))
+
+        assert "request" == json.loads(stream.getvalue())["event"]
+
     def test_an_unknown_outcome_is_a_failure(self) -> None:
         """What nobody thought of is counted against us."""
         room = Room()

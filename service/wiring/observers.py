@@ -122,7 +122,6 @@ class RequestObserver:
         for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {CANCELLED}):
             metrics.begin("problems", outcome)
 
-    @quietly
     def finished(self, entry: Entry) -> None:
         """Count one request and log it."""
         seconds = max(0.0, self._monotonic() - entry.started)
@@ -134,6 +133,7 @@ class RequestObserver:
         """Log where something failed that should not."""
         self._log.unexpected(error, audit_id=entry.audit_id)
 
+    @quietly  # what cannot be counted is logged all the same
     def _count(self, entry: Entry, seconds: float) -> None:
         metrics, result = self._metrics, RESULTS.get(entry.outcome, "failed")
         if result == "failed" and self._was_hurried(entry):
