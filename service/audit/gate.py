@@ -31,7 +31,7 @@ class Pledge:
         "verdict",
     )
 
-    def __init__(self, verdict: Future[bool], *, sinks: int, accept: Accept) -> None:
+    def __init__(self, verdict: Future[bool], sinks: int, accept: Accept) -> None:
         self.verdict = verdict
         self._needed = sinks if accept == "all" else 1
         self._open = sinks

@@ -135,7 +135,7 @@ class Journal:
     async def _release(self, entry: Entry, body: bytes) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
         verdict = asyncio.get_running_loop().create_future()
-        pledge = Pledge(verdict, sinks=len(self._sinks), accept=self._accept)
+        pledge = Pledge(verdict, len(self._sinks), self._accept)
         self._submit(body, pledge)
         if entry.deadline is not None:
             self._endings.add(pledge, entry.deadline)
