@@ -51,8 +51,9 @@ class Stream(Protocol):
 class Log:
     """Where the service says what it does; ``level`` can be changed while running.
 
-    ``level`` is one of ``LEVELS``; ``form`` is ``json``, ``console`` or ``auto`` (the console's on
-    a terminal). Saying something never fails: what cannot be said is not said.
+    ``stream`` sends each line on its way by itself. ``level`` is one of ``LEVELS``; ``form`` is
+    ``json``, ``console`` or ``auto`` (the console's on a terminal). Saying something never fails:
+    what cannot be said is not said.
     """
 
     def __init__(self, stream: Stream, *, level: str = "info", form: str = "auto") -> None:
@@ -123,7 +124,6 @@ class Log:
             return
         line["event"] = event
         self._stream.write(f"{self._rendered(None, level, _stamped(None, level, line))}\n")
-        self._stream.flush()
 
     def _escaped(self, error: BaseException | None) -> None:
         if error is not None:

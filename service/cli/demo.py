@@ -66,7 +66,8 @@ async def _demonstrate(directory: Path, *, once: bool) -> int:
     simulator = build_simulator(gigya.world, clock=time.time, loopback_is_secure=True)
     async with serving(simulator) as address:
         config_file = _write(directory, gigya, token=token, simulator_url=address.url)
-        log = Log((directory / "log.jsonl").open("w", encoding="utf-8"), form="json")
+        lines = (directory / "log.jsonl").open("w", buffering=1, encoding="utf-8")
+        log = Log(lines, form="json")
         parts = Parts(settings=_load(config_file), world=World(), log=log, metrics=Metrics())
         application = build(parts, config_file=config_file)
         await application.start()
