@@ -196,8 +196,8 @@ def canonical(record: Mapping[str, Any]) -> bytes:
 
 def timestamp(seconds: float) -> str:
     """Return UNIX ``seconds`` as RFC 3339 in UTC with microseconds."""
-    second, micros = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(second)}.{micros:06d}Z"
+    micros = round(seconds * 1_000_000)
+    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}Z"
 
 
 @lru_cache(maxsize=8)
