@@ -76,9 +76,9 @@ class Journal:
         trace_id: str | None = None,
     ) -> Entry:
         """Return a new entry; whoever opened it sees to it that it is committed."""
-        around = self._around
-        entry = Entry(around.random(16).hex())  # so many facts by keyword cost three times as much
-        entry.opened_at, entry.started = around.clock.wall(), around.clock.monotonic()
+        around, clock = self._around, self._around.clock
+        # A class takes keywords slowly, and so many all the more.
+        entry = Entry(around.random(16).hex(), clock.wall(), clock.monotonic())
         entry.route, entry.method, entry.peer, entry.trace_id = route, method, peer, trace_id
         entry.config_hash, entry.build = around.config_hash(), around.build
         entry.commit_to = self._commit

@@ -1,7 +1,7 @@
 """What the audit says about one request: an allow-list of fields, and their canonical bytes."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -27,7 +27,7 @@ async def _nowhere(entry: "Entry") -> None:
     """Keep nothing: for an entry that no journal opened."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not kw_only: Python would look up each default by its name
 class Entry:
     """One request of the API port, filled as facts become known and committed once.
 
@@ -39,7 +39,6 @@ class Entry:
     """
 
     audit_id: str
-    _: KW_ONLY
     opened_at: float = 0.0
     started: float = 0.0
     route: str | None = None
