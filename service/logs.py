@@ -66,6 +66,11 @@ class Log:
     def set_level(self, level: str) -> None:
         """Say only what is at least as grave as ``level``."""
         self._level, self._gravity = level, GRAVITIES[level]
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(self._stream),  # type: ignore[arg-type]  # writes and flushes
+            processors=[_stamped, self._rendered],
+            wrapper_class=structlog.make_filtering_bound_logger(self._gravity),
+        ).bind()
         if self._libraries is not None:
             # Libraries' INFO says too much: httpx's has whole URLs.
             self._libraries.setLevel(max(self._gravity, logging.WARNING))
@@ -88,42 +93,39 @@ class Log:
     @quietly
     def info(self, event: str, **facts: Any) -> None:
         """Say what is usual."""
-        self._say("info", event, facts)
+        self._logger.info(event, **facts)
 
     @quietly
     def warning(self, event: str, **facts: Any) -> None:
         """Say what is worth a look."""
-        self._say("warning", event, facts)
+        self._logger.warning(event, **facts)
 
     @quietly
     def error(self, event: str, **facts: Any) -> None:
         """Say what someone must look at."""
-        self._say("error", event, facts)
+        self._logger.error(event, **facts)
 
     @quietly
     def request(self, entry: Entry, seconds: float) -> None:
         """Write the canonical line of one request."""
-        self._say("info", REQUEST, request_line(entry, seconds))
+        if self._gravity > logging.INFO:
+            return
+        # What structlog's logger comes to by five calls more, which each request would pay for.
+        line = request_line(entry, seconds)
+        line["event"] = REQUEST
+        self._stream.write(f"{self._rendered(None, 'info', _stamped(None, 'info', line))}\n")
 
     @quietly
     def unexpected(self, error: BaseException, **facts: Any) -> None:
         """Write where something failed that should not: types and places, no message, no locals."""
-        self._say("error", UNEXPECTED, facts | places(error))
+        self._logger.error(UNEXPECTED, **facts, **places(error))
 
     @quietly
     def loop_failed(self, _: object, context: Mapping[str, Any]) -> None:
         """Write what only the event loop saw; its own handler would show objects and messages."""
         error = context.get("exception")
         where = places(error) if isinstance(error, BaseException) else {}
-        self._say("error", UNEXPECTED, {"message": context.get("message"), **where})
-
-    def _say(self, level: str, event: str, line: Line) -> None:
-        """Write ``event`` if it is grave enough; ``line`` has its facts, and is used up."""
-        # A structlog logger comes to the same by five calls, which every request would pay for.
-        if GRAVITIES[level] < self._gravity:
-            return
-        line["event"] = event
-        self._stream.write(f"{self._rendered(None, level, _stamped(None, level, line))}\n")
+        self._logger.error(UNEXPECTED, message=context.get("message"), **where)
 
     def _escaped(self, error: BaseException | None) -> None:
         if error is not None:

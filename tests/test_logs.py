@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.audit.record import RELEASED, Entry
-from service.logs import LEVELS, Log, places, request_line
+from service.logs import LEVELS, REQUEST, Log, places, request_line
 from service.model import Caller, CallerName, Exchange, Identity, ProviderName, SiteName, Uid
 from service.secret import Secret
 from tests.audit.test_record import ENTRIES, RELEASES
@@ -95,6 +95,30 @@ class TestLog:
         written.log.info("after")
 
         assert ["after"] == [line["event"] for line in written.lines]
+
+    @given(ENTRIES, st.sampled_from(("json", "console")))
+    def test_writes_a_request_as_any_other_event(self, entry: Entry, form: str) -> None:
+        """The line of a request, which goes a shorter way, is what the logger would write."""
+        straight, by_the_logger = Written(form=form), Written(form=form)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("service.logs.datetime", Standing)
+            straight.log.request(entry, 0.25)
+            by_the_logger.log.info(REQUEST, **request_line(entry, 0.25))
+
+        assert straight.text == by_the_logger.text != ""
+
+    @pytest.mark.parametrize("level", LEVELS)
+    def test_writes_requests_where_it_writes_info(self, level: str) -> None:
+        """A request is no news where only what is graver is wanted."""
+        written = Written(level=level)
+
+        written.log.info("event")
+        written.log.request(Entry("an-audit-id"), 0.0)
+
+        assert ([], ["event", "request"])[level in ("debug", "info")] == [
+            line["event"] for line in written.lines
+        ]
 
     def test_is_for_people_on_a_terminal(self) -> None:
         """``auto`` writes JSON into a file or pipe, and for people on a terminal."""
