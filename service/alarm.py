@@ -4,26 +4,31 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from service.deadline import Deadline
+from service.endings import Endings
+
 
 class Alarm:
-    """Cancels what its task does in its block after ``seconds``; then the block is a TimeoutError.
+    """Cancels what its task does in its block at a deadline; then the block is a ``TimeoutError``.
 
-    A cancellation by anybody else stays one, also in the same moment. ``asyncio.timeout`` does that
+    Of the deadline, ``endings`` tell it, which ``ring`` what is late. A cancellation by anybody else stays one, also in the same moment. ``asyncio.timeout`` does that
     too; that it could be put off besides costs each request as much again.
     """
 
-    __slots__ = ("_has_rung", "_others", "_task", "_timer")
+    __slots__ = ("_endings", "_has_rung", "_others", "_task")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, deadline: Deadline, endings: Endings["Alarm"]) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("an alarm needs a task to wake")
         self._task = task
         self._others = task.cancelling()
         self._has_rung = False
-        self._timer = task.get_loop().call_later(seconds, self._ring)
+        self._endings = endings
+        endings.add(self, deadline)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Cancel what the task does."""
         self._has_rung = True
         self._task.cancel()
 
@@ -36,7 +41,7 @@ class Alarm:
         error: BaseException | None,
         _: TracebackType | None,
     ) -> None:
-        self._timer.cancel()
+        self._endings.discard(self)
         if (
             self._has_rung
             and self._task.uncancel() <= self._others

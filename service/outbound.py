@@ -11,6 +11,7 @@ import httpx
 
 from service.alarm import Alarm
 from service.deadline import Deadline
+from service.endings import Endings
 from service.engine import Engine, Fields, Preamble, Transport
 from service.over_httpx import OverHttpx
 from service.pool import Spoiled
@@ -116,6 +117,7 @@ class Outbound:
         )
         self._cap = cap
         self._connect = connect
+        self._alarms = Endings(Alarm.ring)
 
     async def send(
         self,
@@ -139,7 +141,7 @@ class Outbound:
                 raise TimedOut(sent=False)  # noqa: TRY301  # told like any other
             preamble = _preamble(method, url, content_type)
             connect = min(self._connect, left)
-            with Alarm(left):
+            with Alarm(deadline, self._alarms):
                 status, encodings, fields, whole = await self._engine.ask(
                     preamble, headers, body or b"", connect
                 )

@@ -1,6 +1,7 @@
 """An alarm beside ``asyncio.timeout``, which it stands for."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.alarm import Alarm
+from service.deadline import Clock, Deadline
+from service.endings import Endings
 from tests.virtual_time import VIRTUAL, VirtualLoop
 
 Timeout = Callable[[float], AbstractAsyncContextManager[Any]]
@@ -19,8 +22,19 @@ MOMENTS = st.sampled_from([0.5, 1.0, 2.0, 3.0])
 @asynccontextmanager
 async def alarm(seconds: float) -> Any:
     """Be an alarm as ``asyncio.timeout`` is entered."""
-    with Alarm(seconds):
+    with at_once(seconds):
         yield
+
+
+def at_once(seconds: float) -> Alarm:
+    """Return an alarm that rings in so many seconds."""
+    deadline = Deadline.after(seconds, Clock(wall=time.time, monotonic=now))
+    return Alarm(deadline, Endings(Alarm.ring))
+
+
+def now() -> float:
+    """Return the loop's time."""
+    return asyncio.get_running_loop().time()
 
 
 async def told(
@@ -97,14 +111,14 @@ class TestBlock:
 
     async def test_leaves_no_timer(self) -> None:
         """What ends in time is not woken afterwards."""
-        with Alarm(1):
+        with at_once(1):
             await asyncio.sleep(0.5)
         await asyncio.sleep(2)
         assert 2.5 == asyncio.get_running_loop().time()
 
     async def test_that_takes_too_long_ends(self) -> None:
         """An alarm ends its block, then and not later."""
-        with pytest.raises(TimeoutError), Alarm(1):
+        with pytest.raises(TimeoutError), at_once(1):
             await asyncio.sleep(2)
         assert 1 == asyncio.get_running_loop().time()
 
@@ -114,7 +128,7 @@ class TestBlock:
 
         def begin() -> None:
             try:
-                Alarm(1)
+                at_once(1)
             except RuntimeError as error:
                 told.append(str(error))
 

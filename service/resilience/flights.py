@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from service.deadline import Deadline
+from service.endings import Endings
 from service.errors import ServiceError, UpstreamTimeout
 
 K = TypeVar("K", bound=Hashable)
@@ -40,6 +41,7 @@ class Flights(Generic[K, V]):
         self._under_way: dict[K, _Flight[V]] = {}
         self._monotonic = monotonic
         self._observe = observe
+        self._endings = Endings(_over)
 
     def __len__(self) -> int:
         """Return how many calls new requests could join."""
@@ -64,14 +66,13 @@ class Flights(Generic[K, V]):
         else:
             self._observe(JOINED)
         # Not asyncio.wait(): each request waits here, and it costs twice as much.
-        loop = asyncio.get_running_loop()
-        end: asyncio.Future[None] = loop.create_future()
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         flight.waiting.add(end)
-        timer = loop.call_later(deadline.remaining(), _over, end)
+        self._endings.add(end, deadline)
         try:
             await end
         finally:
-            timer.cancel()
+            self._endings.discard(end)
             flight.waiting.discard(end)
             if not flight.waiting and flight.task.cancel():
                 # It leaves the table now: who comes next must not join what is being cancelled.

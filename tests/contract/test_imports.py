@@ -45,8 +45,8 @@ ORDER: Final = (
     "api.problems",
     "settings",
     # shell
-    "alarm",
     "endings",
+    "alarm",
     "wire",
     "pool",
     "engine",
