@@ -98,8 +98,11 @@ def is_sealed(text: Secret[str]) -> bool:
     return len(blocks_of(text)) > 0
 
 
+_PKCS7: Final = PKCS7(BLOCK * 8)
+
+
 def _unpad_pkcs7(padded: bytes) -> bytes:
-    unpadder = PKCS7(BLOCK * 8).unpadder()
+    unpadder = _PKCS7.unpadder()
     return unpadder.update(padded) + unpadder.finalize()
 
 

@@ -14,7 +14,6 @@ from service.gigya import cipher, signature
 from service.gigya.cipher import Padding, Unopened
 from service.gigya.signature import octets_of
 from service.secret import Secret
-from service.values import value
 
 WHITE_SPACE: Final = " \t\r\n"
 SMALLEST_RSA: Final = 2048
@@ -127,13 +126,8 @@ def _loaded(pem: bytes) -> RSAPrivateKey:
     return key
 
 
-@value(eq=False)
-class Opened:
-    """The plaintexts of one reply, and which slot of the ring (from 0, newest first) opened it."""
-
-    fields: Mapping[str, Secret[str]]
-    slot: int
-
+Opened = tuple[Mapping[str, Secret[str]], int]
+"""The plaintexts of one reply, and which slot of the ring (from 0, newest first) opened it."""
 
 Vouching = Callable[[PartnerKey, Mapping[str, Secret[str]]], bool]
 """Whether a key made the reply's signature, given what that key decrypts."""
@@ -150,7 +144,7 @@ class KeyRing(_Key):
     Raises ``ValueError`` for several secrets with ``ZEROS``: nothing there tells a wrong key.
     """
 
-    __slots__ = ("_keys", "_padding")
+    __slots__ = ("_is_certain", "_keys", "_padding")
 
     def __init__(self, keys: Sequence[PartnerKey], padding: Padding = Padding.PKCS7) -> None:
         self._padding = padding
@@ -160,6 +154,8 @@ class KeyRing(_Key):
                 self._keys[slot] = key
         if padding is Padding.ZEROS and len(self._keys) > 1:
             raise ValueError("padding ZEROS allows one partner secret only")
+        # One key with PKCS#7 needs no guess: its padding and UTF-8 are proof enough to say so.
+        self._is_certain = len(self._keys) == 1 and padding is not Padding.ZEROS
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -177,14 +173,16 @@ class KeyRing(_Key):
         ``vouching`` tells, else the only one with plausible plaintext: CBC has no integrity, and
         a wrong key passes PKCS#7 in 1 of 255 cases.
         """
-        opened = []
+        if self._is_certain:
+            return self._keys[0].decrypt(sealed, iv, self._padding), 0
+        opened: list[Opened] = []
         for slot, key in self._keys.items():
             try:
                 plaintexts = key.decrypt(sealed, iv, self._padding)
             except Unopened:
                 continue
-            opened.append(Opened(fields=plaintexts, slot=slot))
-        fitting = self._vouched(opened, vouching) or self._plausible(opened)
+            opened.append((plaintexts, slot))
+        fitting = self._vouched(opened, vouching) or _plausible(opened)
         if len(fitting) != 1:
             raise Unopened
         return fitting[0]
@@ -192,13 +190,11 @@ class KeyRing(_Key):
     def _vouched(self, opened: list[Opened], vouching: Vouching | None) -> list[Opened]:
         if vouching is None:
             return []
-        return [each for each in opened if vouching(self._keys[each.slot], each.fields)]
+        return [(fields, slot) for fields, slot in opened if vouching(self._keys[slot], fields)]
 
-    def _plausible(self, opened: list[Opened]) -> list[Opened]:
-        # One key with PKCS#7 needs no guess: its padding and UTF-8 are proof enough to say so.
-        if len(self._keys) == 1 and self._padding is not Padding.ZEROS:
-            return opened
-        return [each for each in opened if _is_plausible(each.fields)]
+
+def _plausible(opened: list[Opened]) -> list[Opened]:
+    return [(fields, slot) for fields, slot in opened if _is_plausible(fields)]
 
 
 def _is_plausible(fields: Mapping[str, Secret[str]]) -> bool:

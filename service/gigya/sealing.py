@@ -93,21 +93,18 @@ def unsealed(
     sealed = _sealed(fields, judged)
     if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
         raise CameBackPlain
-    if not sealed or not _can_be_sealed(reply, ring):
+    # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
+    if not sealed or not ("IV" in fields or len(ring) > 0):
         return fields, None
     opened = _opened(reply, sealed, sealing, ring, vouching)
-    return ({**fields, **opened.fields}, opened.slot) if opened is not None else (fields, None)
+    if opened is None:
+        return fields, None
+    plaintexts, slot = opened
+    return {**fields, **plaintexts}, slot
 
 
-def _sealed(fields: Mapping[str, Secret[str]], names: Iterable[str]) -> dict[str, bytes]:
-    return {
-        name: blocks for name in names if name in fields and (blocks := blocks_of(fields[name]))
-    }
-
-
-def _can_be_sealed(reply: Reply, ring: KeyRing) -> bool:
-    # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
-    return "IV" in reply.fields or len(ring) > 0
+def _sealed(fields: Mapping[str, Secret[str]], present: Iterable[str]) -> dict[str, bytes]:
+    return {name: blocks for name in present if (blocks := blocks_of(fields[name]))}
 
 
 def _opened(
@@ -118,8 +115,12 @@ def _opened(
     vouching: Vouching | None,
 ) -> Opened | None:
     """Return the plaintexts, or None for what came back plain and may."""
+    fields = reply.fields
+    iv = blocks_of(fields["IV"]) if "IV" in fields else b""
     try:
-        return _with_the_rest(reply, sealed, sealing.scope, ring, vouching)
+        if sealing.scope is Scope.ALL:
+            return _with_the_rest(fields, sealed, iv, ring, vouching)
+        return ring.decrypt(sealed, iv=iv, vouching=vouching)
     except Unopened:
         # Without a key nothing was switched on, so that ignoring the switch proves nothing.
         if sealing.switch not in reply.ignored or len(ring) == 0:
@@ -130,19 +131,16 @@ def _opened(
 
 
 def _with_the_rest(
-    reply: Reply,
+    fields: Mapping[str, Secret[str]],
     sealed: Mapping[str, bytes],
-    scope: Scope,
+    iv: bytes,
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    fields = reply.fields
-    iv = blocks_of(fields["IV"]) if "IV" in fields else b""
-    if scope is Scope.ALL:
-        sealed = {**sealed, **_sealed(fields, EXPIRIES)}
-        if ambiguous := _sealed(fields, (AMBIGUOUS,)):
-            try:
-                return ring.decrypt({**sealed, **ambiguous}, iv=iv, vouching=vouching)
-            except Unopened:
-                pass  # what does not open with the others was not sealed
+    sealed = {**sealed, **_sealed(fields, [name for name in EXPIRIES if name in fields])}
+    if AMBIGUOUS in fields and (blocks := blocks_of(fields[AMBIGUOUS])):
+        try:
+            return ring.decrypt({**sealed, AMBIGUOUS: blocks}, iv=iv, vouching=vouching)
+        except Unopened:
+            pass  # what does not open with the others was not sealed
     return ring.decrypt(sealed, iv=iv, vouching=vouching)
