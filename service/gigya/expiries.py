@@ -76,10 +76,10 @@ def expiry_in(
 
 
 def _moment(text: str, *, relative: bool, zone: tzinfo, now: float) -> datetime | None:
-    if _DIGITS.fullmatch(text):
-        return _from_number(int(text), relative=relative, now=now)
     if match := _DATE_TIME.fullmatch(text):
         return _from_parts(match["moment"], match["fraction"] or "", match["zone"], zone)
+    if _DIGITS.fullmatch(text):
+        return _from_number(int(text), relative=relative, now=now)
     return None
 
 

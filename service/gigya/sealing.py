@@ -45,7 +45,7 @@ class Sealing:
         """Return what to send: with no key to open it, nothing sealed is asked for."""
         if keys == 0:
             return {"encrypt": "false"}
-        return {self.switch: "true", "paddingMode": self.padding}
+        return {_SWITCHES[self.scope]: "true", "paddingMode": self.padding}
 
     @property
     def names(self) -> frozenset[str]:

@@ -85,20 +85,19 @@ class SessionInfo:
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
         """Return the session, decrypted; raises a ``ServiceError`` with its ``exchange``."""
-        ring = self._keys.value
-        params = wire_params(query, self._terms.sealing, ring, context=self._nonce())
+        ring, context = self._keys.value, self._nonce()
+        params = wire_params(query, self._terms.sealing, ring, context=context)
         reply, exchange = await self._calls.call(METHOD, params, deadline)
-        self._note_ignored(reply, params)
-        _check_context(reply, params, exchange)
+        for name in reply.ignored:
+            self._observers.ignored(name if name in params else OTHER)
+        # A reply does not name its request: an echo of another's context is another's session.
+        if reply.context and reply.context != context:
+            raise _foreign(exchange)
         fields, exchange = self._opened(reply, query, ring, exchange)
         if "authToken" not in fields:
             raise failure(reply, exchange)
         _check_texts(fields, exchange)
         return self._session(query, fields, ring, exchange)
-
-    def _note_ignored(self, reply: Reply, params: Mapping[str, str]) -> None:
-        for name in reply.ignored:
-            self._observers.ignored(name if name in params else OTHER)
 
     def _opened(
         self, reply: Reply, query: SessionQuery, ring: KeyRing, exchange: Exchange
@@ -132,36 +131,34 @@ class SessionInfo:
     def _session(
         self, query: SessionQuery, fields: Fields, ring: KeyRing, exchange: Exchange
     ) -> Session:
+        token_expires_at, session_expires_at = self._expiries(fields, exchange)
         return Session(
             auth_token=fields["authToken"],
             token_secret=fields.get("tokenSecret"),
-            token_expires_at=self._expiry(fields, "tokenExpiration", exchange),
+            token_expires_at=token_expires_at,
             session_handle=fields.get("sessionHandle"),
-            session_expires_at=self._expiry(fields, "sessionExpiration", exchange),
+            session_expires_at=session_expires_at,
             provider_uid=fields.get("providerUID"),
-            provider_uid_verified=self._is_verified(query, fields, ring),
+            provider_uid_verified=(
+                self._is_verified(query, fields, ring) if query.sign_ids else None
+            ),
             fetched_at=self._clock.wall() if exchange.asked_at is None else exchange.asked_at,
             exchange=exchange,
         )
 
-    def _expiry(self, fields: Fields, name: str, exchange: Exchange) -> datetime | None:
-        terms = self._terms
+    def _expiries(self, fields: Fields, exchange: Exchange) -> list[datetime | None]:
+        terms, now = self._terms, self._clock.wall()
         try:
-            return expiry_in(
-                fields,
-                name,
-                relative=terms.relative_expiries,
-                zone=terms.zone,
-                now=self._clock.wall(),
-            )
+            return [
+                expiry_in(fields, name, relative=terms.relative_expiries, zone=terms.zone, now=now)
+                for name in ("tokenExpiration", "sessionExpiration")
+            ]
         except UnreadableExpiry:
             detail = "An expiry in Gigya's reply is in a form that is not known."
             problem = UpstreamInvalid(detail, reason="unreadable-expiry", exchange=exchange)
         raise problem
 
-    def _is_verified(self, query: SessionQuery, fields: Fields, ring: KeyRing) -> bool | None:
-        if not query.sign_ids:
-            return None
+    def _is_verified(self, query: SessionQuery, fields: Fields, ring: KeyRing) -> bool:
         signature = self._signature(fields, query)
         if signature is None or "providerUID" not in fields:
             return False
@@ -172,29 +169,29 @@ class SessionInfo:
         return provider_uid_signature(fields, query.provider, self._terms.base_string)
 
 
-def _check_context(reply: Reply, params: Mapping[str, str], exchange: Exchange) -> None:
-    # A reply does not name its request: an echo of another's context is another's session.
-    if reply.context and reply.context != params["context"]:
+def _check_texts(fields: Fields, exchange: Exchange) -> None:
+    # A caller puts a token into a header: a line break in it would be another header.
+    if _CONTROL.search(
+        # No text is a variable of this function, whose frame hangs on the error.
+        "".join([fields[name].reveal() for name in RELEASED_TEXTS if name in fields])
+    ):
         raise UpstreamInvalid(
-            "Gigya answered another request than this one.",
-            reason="foreign-context",
+            "A value in Gigya's reply holds control characters.",
+            reason="control-characters",
             exchange=exchange,
         )
 
 
-def _check_texts(fields: Fields, exchange: Exchange) -> None:
-    # A caller puts a token into a header: a line break in it would be another header.
-    for name in filter(fields.__contains__, RELEASED_TEXTS):
-        if _CONTROL.search(fields[name].reveal()):
-            raise UpstreamInvalid(
-                "A value in Gigya's reply holds control characters.",
-                reason="control-characters",
-                exchange=exchange,
-            )
-
-
 RELEASED_TEXTS: Final = ("authToken", "tokenSecret", "sessionHandle", "providerUID")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _foreign(exchange: Exchange) -> ServiceError:
+    return UpstreamInvalid(
+        "Gigya answered another request than this one.",
+        reason="foreign-context",
+        exchange=exchange,
+    )
 
 
 def _unopened(exchange: Exchange) -> ServiceError:

@@ -11,7 +11,7 @@ from service.errors import ServiceError, Undecryptable, UpstreamInvalid, Upstrea
 from service.gigya.cipher import Padding
 from service.gigya.keys import PartnerKey
 from service.gigya.sealing import Mode, Scope, Sealing
-from service.gigya.session_info import OTHER, Opening
+from service.gigya.session_info import OTHER, RELEASED_TEXTS, Opening
 from service.gigya.signature import BaseString
 from service.gigya.terms import Terms
 from service.model import Session
@@ -413,10 +413,10 @@ class TestExpiries:
 
 
 class TestTexts:
-    @pytest.mark.parametrize("name", ["authToken", "providerUID"])
+    @pytest.mark.parametrize("name", RELEASED_TEXTS)
     async def test_with_control_characters_are_refused(self, name: str) -> None:
         """A caller puts a token into a header: a line break in it would be another header."""
-        rig = Rig()
+        rig = Rig(terms=PREFERRED)
         rig.knobs.turn(members={name: "token\r\nx-injected: 1"})
         with pytest.raises(UpstreamInvalid) as caught:
             await rig.session()
