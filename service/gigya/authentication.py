@@ -69,7 +69,7 @@ class OAuth2:
 Credentials = Bearer | UserKey | UserKeySigned | Signed | PartnerSecret | OAuth2
 
 
-@value()
+@value(kw_only=False)
 class Authenticated:
     """What to post: the whole form, encoded as it was signed, and headers; both hold secrets."""
 
@@ -79,14 +79,18 @@ class Authenticated:
 
 @value(eq=False)
 class Call:
-    """What a way may use: ``now`` is UNIX seconds at Gigya, ``nonce`` is never used twice."""
+    """What a way may use.
 
-    params: Mapping[str, str]
+    ``now`` is UNIX seconds at Gigya; ``nonce`` must be new for each request, a retry included;
+    ``access_token`` is what ``OAuth2`` presents.
+    """
+
+    params: Mapping[str, str] = field(repr=False)
     url: str
     api_key: str
     now: float
     nonce: str
-    access_token: Secret[str] | None
+    access_token: Secret[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,27 +108,14 @@ RESERVED: Final = frozenset(
 """Parameters that belong to authentication alone."""
 
 
-def authenticate(
-    credentials: Credentials,
-    params: Mapping[str, str],
-    *,
-    url: str,
-    api_key: str,
-    now: float,
-    nonce: str,
-    access_token: Secret[str] | None = None,
-) -> Authenticated:
-    """Return the form and headers with which ``params`` are posted to ``url``.
+def authenticate(credentials: Credentials, call: Call) -> Authenticated:
+    """Return the form and headers with which the parameters of ``call`` are posted to its URL.
 
-    ``now`` is UNIX seconds; ``nonce`` must be new for each request, a retry included;
-    ``access_token`` is what ``OAuth2`` presents. Raises ``ValueError`` for parameters that
-    belong to authentication, and for ``OAuth2`` without a token.
+    Raises ``ValueError`` for parameters that belong to authentication, and for ``OAuth2`` without
+    a token.
     """
-    if not RESERVED.isdisjoint(params):
+    if not RESERVED.isdisjoint(call.params):
         raise ValueError("a parameter belongs to authentication")
-    call = Call(
-        params=params, url=url, api_key=api_key, now=now, nonce=nonce, access_token=access_token
-    )
     return _BY_CREDENTIALS[type(credentials)].apply(credentials, call)
 
 
@@ -176,7 +167,7 @@ def _signature(key: HmacKey, call: Call, added: Mapping[str, str]) -> Authentica
     proof = {"apiKey": call.api_key, "timestamp": str(int(call.now)), "nonce": call.nonce}
     form = signature.encoded_form({**call.params, **added, **proof})
     sig = key.sign(signature.base_string("POST", call.url, form))
-    return Authenticated(form=f"{form}&sig={signature.encoded(sig)}", headers={})
+    return Authenticated(f"{form}&sig={signature.encoded(sig)}", {})
 
 
 def _oauth2(_: OAuth2, call: Call) -> Authenticated:
@@ -191,7 +182,7 @@ def _posted(call: Call, **added: str) -> Authenticated:
 
 
 def _unsigned(params: Mapping[str, str], headers: dict[str, str]) -> Authenticated:
-    return Authenticated(form=signature.encoded_form(params), headers=headers)
+    return Authenticated(signature.encoded_form(params), headers)
 
 
 def _json(value: Mapping[str, object]) -> bytes:

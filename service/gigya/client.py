@@ -11,7 +11,7 @@ from service.deadline import Clock, Deadline
 from service.gigya.access_token import METHOD as GET_TOKEN
 from service.gigya.access_token import Issued, issued
 from service.gigya.attempts import FORM, read
-from service.gigya.authentication import Authenticated, OAuth2, authenticate, token_request
+from service.gigya.authentication import Authenticated, Call, OAuth2, authenticate, token_request
 from service.gigya.clock_offset import offset_of
 from service.gigya.cures import Cure, Cures, Run
 from service.gigya.replies import Reply, Verdict
@@ -105,7 +105,7 @@ class Client:
         """
         began = self._clock.monotonic()
         slot, generation, is_trial = self._rotation.begin()
-        run = Run(slot=slot, generation=generation, is_trial=is_trial)
+        run = Run(slot, generation, is_trial)
         self._pauses.begin()
         while True:
             run.attempts += 1
@@ -114,9 +114,10 @@ class Client:
             except Troubled as error:
                 trouble = error.trouble
             else:
-                self._note(run, Result.OK)
+                self._note_proof(run)
                 return reply, self._exchange(run, reply, began)
-            self._note(run, trouble.result)
+            if trouble.result in _PROVES:
+                self._note_proof(run)
             if not await self._may_repeat(trouble, run, deadline):
                 raise trouble.as_error(self._exchange(run, trouble.reply, began))
 
@@ -133,16 +134,15 @@ class Client:
         slot, url = run.slot, endpoint(self._origin, method)
         run.token = await slot.token.get(deadline) if slot.token is not None else None
         run.asked_at = self._clock.wall()
-        authenticated = authenticate(
-            slot.credentials,
-            {**COMMON, **params},
+        call = Call(
+            params={**COMMON, **params},
             url=url,
             api_key=self._api_key,
             now=run.asked_at + run.offset,
             nonce=self._nonce(),
             access_token=run.token,
         )
-        return await self._posted(url, authenticated, deadline, read)
+        return await self._posted(url, authenticate(slot.credentials, call), deadline, read)
 
     async def _ask_token(self, credentials: OAuth2, deadline: Deadline) -> Issued:
         form = token_request(credentials, {"format": "json"}, api_key=self._api_key)
@@ -177,9 +177,7 @@ class Client:
         self._observers.attempted(trouble.result, self._clock.monotonic() - began)
         raise Troubled(trouble)
 
-    def _note(self, run: Run, result: Result) -> None:
-        if result not in _PROVES:
-            return
+    def _note_proof(self, run: Run) -> None:
         # Only a call that has tried both tells which is better: others began before it was known.
         has_chosen = run.is_trial or Cure.OTHER_SLOT in run.cures
         if self._rotation.pin(run.slot, has_chosen=has_chosen):

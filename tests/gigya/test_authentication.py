@@ -18,6 +18,7 @@ from service.gigya import authentication
 from service.gigya.authentication import (
     Authenticated,
     Bearer,
+    Call,
     Credentials,
     OAuth2,
     PartnerSecret,
@@ -53,15 +54,15 @@ def authenticated(
     credentials: Credentials, params: dict[str, str] = PARAMS, nonce: str = NONCE
 ) -> Authenticated:
     """Authenticate one call at a fixed moment."""
-    return authentication.authenticate(
-        credentials,
-        params,
+    call = Call(
+        params=params,
         url=URL,
         api_key=API_KEY,
         now=1_700_000_000.9,
         nonce=nonce,
         access_token=Secret("access token"),
     )
+    return authentication.authenticate(credentials, call)
 
 
 def sent(made: Authenticated) -> dict[str, str]:
@@ -151,13 +152,15 @@ class TestSignatures:
         given_ = vector["params"]
         key = HmacKey.from_base64(vector["secretBase64"])
         user_key = given_.get("userKey")
-        made = authentication.authenticate(
-            Signed(key=key) if user_key is None else UserKeySigned(user_key=user_key, key=key),
-            {n: v for n, v in given_.items() if n not in authentication.RESERVED},
+        call = Call(
+            params={n: v for n, v in given_.items() if n not in authentication.RESERVED},
             url=vector["url"],
             api_key=given_["apiKey"],
             now=float(given_["timestamp"]),
             nonce=given_["nonce"],
+        )
+        made = authentication.authenticate(
+            Signed(key=key) if user_key is None else UserKeySigned(user_key=user_key, key=key), call
         )
         assert ({**given_, "sig": vector["sig"]}, {}) == (sent(made), made.headers)
 
@@ -229,10 +232,9 @@ class TestOAuth2:
 
     def test_needs_a_token(self) -> None:
         """Without one there is nothing to present."""
+        call = Call(params=PARAMS, url=URL, api_key=API_KEY, now=0, nonce=NONCE)
         with pytest.raises(ValueError, match="needs an access token"):
-            authentication.authenticate(
-                EACH["oauth2"], PARAMS, url=URL, api_key=API_KEY, now=0, nonce=NONCE
-            )
+            authentication.authenticate(EACH["oauth2"], call)
 
     def test_asks_for_a_token_with_the_partner_secret(self) -> None:
         """HTTP Basic of API key and partner secret."""
