@@ -166,11 +166,12 @@ def parse(body: bytes) -> Reply:
     # type(), because true is an int, and 0.0 and "0" are not what the documents promise.
     if type(code) is not int or not 0 <= code <= 999_999:  # noqa: PLR2004  # six digits, §5
         raise MalformedReply("it has no errorCode of up to six digits")
+    context = document.get("context")
     return Reply(
         error_code=code,
         call_id=_name(document.get("callId")),
-        ignored=_ignored(document.get("ignoredParams")),
-        context=_text(document.get("context")),
+        ignored=_ignored(document["ignoredParams"]) if "ignoredParams" in document else (),
+        context=context if isinstance(context, str) else _text(context),
         fields=_fields(document) if code == 0 else {},
         api_domain=_api_domain(document) if code == WRONG_DATA_CENTER else None,
     )
@@ -209,18 +210,20 @@ def _fields(document: Mapping[str, Any]) -> Mapping[str, Secret[str]]:
     fields = {}
     for name in filter(document.__contains__, WANTED):  # of most replies that is half of them
         given = document[name]
-        text = given if isinstance(given, str) else _text(given)
-        if text:
+        if text := given if isinstance(given, str) else _text(given):
             fields[name] = Secret(text)
     return fields
 
 
 def _text(value: Any) -> str | None:
-    """Return a member as text: a number is what some servers make of digits; null is absent."""
+    """Return a member that is no text as one.
+
+    A number is what some servers make of digits; null is absent.
+    """
     if type(value) is int:
         return str(value)
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
     raise MalformedReply("one of its fields is not a string")
 
 
