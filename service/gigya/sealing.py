@@ -96,38 +96,26 @@ def unsealed(
     # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
     if not sealed or not ("IV" in fields or len(ring) > 0):
         return fields, None
-    opened = _opened(reply, sealed, sealing, ring, vouching)
-    if opened is None:
-        return fields, None
-    plaintexts, slot = opened
-    return {**fields, **plaintexts}, slot
-
-
-def _sealed(fields: Mapping[str, Secret[str]], present: Iterable[str]) -> dict[str, bytes]:
-    return {name: blocks for name in present if (blocks := blocks_of(fields[name]))}
-
-
-def _opened(
-    reply: Reply,
-    sealed: Mapping[str, bytes],
-    sealing: Sealing,
-    ring: KeyRing,
-    vouching: Vouching | None,
-) -> Opened | None:
-    """Return the plaintexts, or None for what came back plain and may."""
-    fields = reply.fields
     iv = blocks_of(fields["IV"]) if "IV" in fields else b""
     try:
-        if sealing.scope is Scope.ALL:
-            return _with_the_rest(fields, sealed, iv, ring, vouching)
-        return ring.decrypt(sealed, iv=iv, vouching=vouching)
+        if scope is Scope.ALL:
+            plaintexts, slot = _with_the_rest(fields, sealed, iv, ring, vouching)
+        else:
+            plaintexts, slot = ring.decrypt(sealed, iv=iv, vouching=vouching)
     except Unopened:
         # Without a key nothing was switched on, so that ignoring the switch proves nothing.
         if sealing.switch not in reply.ignored or len(ring) == 0:
             raise
+    else:
+        return {**fields, **plaintexts}, slot
+    # It only looks sealed: Gigya says that it did not.
     if sealing.mode is Mode.REQUIRED:
         raise CameBackPlain
-    return None
+    return fields, None
+
+
+def _sealed(fields: Mapping[str, Secret[str]], present: Iterable[str]) -> dict[str, bytes]:
+    return {name: blocks for name in present if (blocks := blocks_of(fields[name]))}
 
 
 def _with_the_rest(
