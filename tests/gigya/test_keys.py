@@ -361,6 +361,25 @@ class TestKeyRing:
         plaintexts, slot = ring(OLD, padding=padding).decrypt(sealed, iv=IV, vouching=vouching)
         assert ({"tokenSecret": "zwei Wörter"}, 0) == (revealed(plaintexts), slot)
 
+    @given(
+        texts=st.dictionaries(st.sampled_from("ab"), st.text(max_size=20).map(pad), min_size=1),
+        blocks=st.dictionaries(st.just("c"), st.binary(min_size=16, max_size=16)),
+        padding=st.sampled_from([Padding.PKCS7, Padding.PKCS5]),
+    )
+    def test_a_single_secret_opens_what_its_key_opens(
+        self, texts: dict[str, bytes], blocks: dict[str, bytes], padding: Padding
+    ) -> None:
+        """Whatever was sealed and whatever was not: the ring adds only the slot."""
+        sealed = {name: seal(text, OLD) for name, text in texts.items()} | blocks
+        try:
+            expected = revealed(PartnerKey(OLD).decrypt(sealed, IV, padding))
+        except Unopened:
+            with pytest.raises(Unopened):
+                ring(OLD, padding=padding).decrypt(sealed, iv=IV)
+        else:
+            plaintexts, slot = ring(OLD, padding=padding).decrypt(sealed, iv=IV)
+            assert (expected, 0) == (revealed(plaintexts), slot)
+
     def test_zeros_takes_one_secret_only(self) -> None:
         """Without padding to check, nothing would tell a wrong secret."""
         with pytest.raises(ValueError, match="one partner secret only"):
