@@ -8,10 +8,14 @@ connection has a timer, and what is refused gets a status line and nothing else.
 import asyncio
 from enum import Enum
 from typing import Any, Final, NoReturn
+from urllib.parse import unquote
 
 import httptools
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.hatch import Hatch, Together
 from service.heads import (
     FRAMING,
     MALFORMED,
@@ -107,48 +111,107 @@ class Connection(Parting):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._reading = Reading.HEAD
         self._begun += 1
         self._fed = 0
-        if self._certificate is not None:
-            self.scope[PEER_CERTIFICATE] = self._certificate.der
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
-        self._check_head()
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        self._check_head(version)
         if self.parser.should_upgrade():
-            self._method = self.parser.get_method()
-            if self._method == b"CONNECT":
+            self._method = method
+            if method == b"CONNECT":
                 self._fail(MALFORMED)
             return  # for ``_decline``
-        if self._certificate and self._is_older and not self.hall.trusts(self.transport):
-            self.scope[PEER_DISTRUSTED] = True
-        super().on_headers_complete()
+        before = self.cycle
+        self.scope = self._describe(method, version)
+        self.cycle = self._cycle(version)
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
         self._limit.stop()
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
         if self._should_retire():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take part of a body, or drop it when the answer is out."""
-        super().on_body(body)
-        self._fed -= len(body)
-        if self.cycle.response_complete:
-            self._dropped += len(body)
+        cycle, length = self.cycle, len(body)
+        self._fed -= length
+        if cycle.response_complete:
+            self._dropped += length
             if self._dropped > UNWANTED:
                 self.hang_up()
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """End a request."""
-        if self.parser.should_upgrade():
-            return
-        super().on_message_complete()
+        if self._reading is not Reading.BODY:
+            return  # for ``_decline``
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
         self.scope[BODY_IS_HERE] = True
         self._reading = Reading.NOTHING
         self._limit.stop()
+
+    def _describe(self, method: bytes, version: str) -> dict[str, Any]:
+        """Return the scope of the request whose head has been read (ASGI 3)."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": {},
+        }
+        if self._certificate is not None:
+            scope[PEER_CERTIFICATE] = self._certificate.der
+            if self._is_older and not self.hall.trusts(self.transport):
+                scope[PEER_DISTRUSTED] = True
+        return scope
+
+    def _cycle(self, version: str) -> RequestResponseCycle:
+        """Return what the application of that request receives from and sends to."""
+        kind: type[RequestResponseCycle] = Hatch
+        out: Any = Together(self.transport)  # all that a cycle calls of a transport
+        if self.scope["method"] == "HEAD":  # whose answers end with their heads
+            kind, out = RequestResponseCycle, self.transport
+        return kind(
+            scope=self.scope,
+            transport=out,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.hall.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
 
     def _take(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -184,8 +247,8 @@ class Connection(Parting):
         self.parser = httptools.HttpRequestParser(self)
         self._parse(without_offer(self._method, self.url, version, self.headers) + rest)
 
-    def _check_head(self) -> None:
-        if fault := host_fault(self.headers, self.parser.get_http_version()):
+    def _check_head(self, version: str) -> None:
+        if fault := host_fault(self.headers, version):
             self._fail(fault)
         largest = self.hall.terms.max_head
         could_be_large = self._fed or self._slice > largest

@@ -1,15 +1,16 @@
-"""What stands between one request's application and uvicorn: how its answer leaves.
+"""What one request's application receives from and sends to: uvicorn's cycle, and its usual case.
 
 uvicorn writes head and body apart, and looks at each header by itself. Nearly every answer is of
 one kind, a few headers that are known and a body of a known length: that is written here at once.
+So is nearly every request whole before its application asks for it, which then need not wait.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -63,11 +64,11 @@ class Together:
 
     def write(self, data: bytes) -> None:
         """Write ``data``, but keep the head until there is more."""
-        if self.head is None or data == CONTINUE:
+        if self.head:
+            self._transport.write(self.head + data)
+            self.head = None
+        elif self.head is None or data == CONTINUE:
             self._transport.write(data)
-        elif self.head:
-            head, self.head = self.head, None
-            self._transport.write(head + data)
         else:
             self.head = data
 
@@ -83,65 +84,72 @@ class Together:
         return self._transport.is_closing()
 
 
-class Hatch:
-    """The application of one request, which gives its answer out through here.
+class Hatch(RequestResponseCycle):
+    """One request, as its application sees it through ``receive`` and ``send``.
 
-    What is unusual is left to uvicorn's ``cycle``, which writes to ``out`` as well, and finds
-    itself as if it had done all the rest. It is not for HEAD, whose answers have no body.
+    What is unusual is left to uvicorn, which finds itself as if it had done all the rest. It is not
+    for HEAD, whose answers have no body to wait for.
     """
 
-    __slots__ = ("_app", "_cycle", "_out")
+    transport: Together  # type: ignore[assignment]  # all that uvicorn calls of one
 
-    def __init__(self, app: ASGI3Application, cycle: RequestResponseCycle, out: Together) -> None:
-        self._app = app
-        self._cycle = cycle
-        self._out = out
-
-    def __call__(self, scope: Any, receive: Any, _: Any) -> Awaitable[None]:
-        """Serve the request."""
-        return self._app(scope, receive, self.send)
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next part of the body: the whole at once, if it is here and nobody waits."""
+        is_usual = self.body and not (
+            self.more_body
+            or self.disconnected
+            or self.response_complete
+            or self.waiting_for_100_continue
+            or self.flow.read_paused
+        )
+        if not is_usual:
+            return await super().receive()
+        body = bytes(self.body)
+        self.body.clear()
+        self.message_event.clear()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Any) -> None:
         """Take the next part of the answer; raises as uvicorn does."""
-        cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected:
+        if self.flow.write_paused or self.disconnected:
             is_taken = False
-        elif cycle.response_started:
+        elif self.response_started:
             is_taken = self._ends(message)
         else:
             is_taken = self._begins(message)
         if not is_taken:
-            await cycle.send(message)
+            await super().send(message)
 
     def _begins(self, message: Any) -> bool:
         """Write the head of a usual answer; return whether it is one."""
-        cycle = self._cycle
         if message["type"] != "http.response.start":
             return False
-        usual = usual_headers([*cycle.default_headers, *message.get("headers", ())])
+        usual = usual_headers([*self.default_headers, *message.get("headers", ())])
         if usual is None:
             return False
-        cycle.expected_content_length, lines = usual
-        cycle.chunked_encoding = cycle.waiting_for_100_continue = False
-        cycle.response_started = True
-        end = END if cycle.keep_alive else CLOSING_END
-        self._out.head = STATUS_LINE[message["status"]] + lines + end
+        self.expected_content_length, lines = usual
+        self.chunked_encoding = self.waiting_for_100_continue = False
+        self.response_started = True
+        end = END if self.keep_alive else CLOSING_END
+        self.transport.head = STATUS_LINE[message["status"]] + lines + end
         return True
 
     def _ends(self, message: Any) -> bool:
         """Write a body that is the whole rest of what was announced; return whether it is."""
-        cycle = self._cycle
-        if message["type"] != "http.response.body" or message.get("more_body", False):
-            return False
         body = message.get("body", b"")
-        is_rest = cycle.chunked_encoding is False and len(body) == cycle.expected_content_length
-        if cycle.response_complete or not is_rest:
+        if (
+            message["type"] != "http.response.body"
+            or message.get("more_body")
+            or self.response_complete
+            or self.chunked_encoding is not False
+            or len(body) != self.expected_content_length
+        ):
             return False
-        self._out.write(body)
-        cycle.expected_content_length = 0
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self._out.close()
-        cycle.on_response()
+        self.transport.write(body)
+        self.expected_content_length = 0
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
         return True

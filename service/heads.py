@@ -10,6 +10,8 @@ OFFER: Final = frozenset({b"upgrade", b"http2-settings"})
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+_name_of: Final = itemgetter(0)
+
 
 class Unacceptable(Exception):
     """A request that no application sees.
@@ -52,8 +54,8 @@ REFUSALS: Final = (MALFORMED, HOST, FRAMING, PIPELINE, TOO_LARGE, TOO_SLOW)
 
 def host_fault(headers: Headers, version: str) -> Unacceptable | None:
     """Return what is wrong with ``Host``: RFC 9112 §3.2 wants one in any 1.1 request."""
-    hosts = countOf(map(itemgetter(0), headers), b"host")
-    return HOST if hosts > 1 or (hosts == 0 and version == "1.1") else None
+    hosts = countOf(map(_name_of, headers), b"host")
+    return None if hosts == 1 or (hosts == 0 and version != "1.1") else HOST
 
 
 def size(url: bytes, headers: Headers) -> int:

@@ -228,7 +228,6 @@ def _configure(app: Any, terms: Terms) -> Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        reset_contextvars=True,  # else a request may see what the one before it has set
         timeout_keep_alive=terms.idle_timeout,  # type: ignore[arg-type]  # fractions are fine
     )
     config.load()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from http import HTTPStatus
 from typing import Final
 
@@ -10,7 +11,6 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.hatch import Hatch, Together
 from service.heads import PIPELINE, Unacceptable
 from service.model import ON_GONE
 from service.reception import Hall
@@ -158,17 +158,16 @@ class Parting(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        if cycle.scope["method"] != "HEAD":  # whose answers end with their heads
-            out = Together(self.transport)
-            cycle.transport = out  # type: ignore[assignment]  # all that it calls
-            app = Hatch(app, cycle, out)
         self.hall.places.leave(self, self.client)
         turn_away = self.hall.turn_away
         # One by one: what waits behind others of its connection would be told from within itself.
-        if turn_away is None or self.pipeline or not self.hall.is_full:
-            super()._start_asgi_task(cycle, app)
-        else:
+        if turn_away is not None and self.hall.is_full and not self.pipeline:
             self._turn_away(cycle, turn_away())
+            return
+        # In a context of its own: else a request may see what the one before it has set there.
+        task = self.loop.create_task(cycle.run_asgi(app), context=Context())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _turn_away(self, cycle: RequestResponseCycle, answer: bytes) -> None:
         """Answer without asking the application: whoever is busy must refuse at little cost."""

@@ -1,4 +1,4 @@
-"""What leaves by the hatch is what uvicorn itself would have written."""
+"""What goes through the hatch is what uvicorn itself would have read and written."""
 
 import asyncio
 import logging
@@ -57,6 +57,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.closed = 0
+        self.is_read = True
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -64,10 +65,25 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.closed += 1
 
+    def is_closing(self) -> bool:
+        return self.closed > 0
 
-def cycle_on(out: Together, answered: list[bool], *, keep_alive: bool) -> RequestResponseCycle:
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+def cycle_on(
+    out: Together,
+    answered: list[bool],
+    kind: type[RequestResponseCycle] = Hatch,
+    *,
+    keep_alive: bool = True,
+) -> RequestResponseCycle:
     """Return a cycle that waits for its application; ``answered`` gets a member at its end."""
-    return RequestResponseCycle(
+    return kind(
         scope={"type": "http", "method": "GET"},  # type: ignore[typeddict-item]  # all it reads
         transport=out,  # type: ignore[arg-type]  # all that it calls
         flow=FlowControl(Wire()),
@@ -82,29 +98,55 @@ def cycle_on(out: Together, answered: list[bool], *, keep_alive: bool) -> Reques
     )
 
 
-async def outcome(messages: list[Any], *, is_through: bool, **given: bool) -> dict[str, Any]:
+def state_of(cycle: RequestResponseCycle) -> dict[str, Any]:
+    """Return all that a cycle remembers, whom it wakes included."""
+    state = {name: value for name, value in vars(cycle).items() if isinstance(value, bool | int)}
+    woken = cycle.message_event.is_set()
+    return {**state, "body": bytes(cycle.body), "woken": woken, "read": cycle.flow.read_paused}
+
+
+async def outcome(
+    kind: type[RequestResponseCycle], messages: list[Any], **given: bool
+) -> dict[str, Any]:
     """Return all that there is to see of an answer, through the hatch or by uvicorn alone."""
     answered: list[bool] = []
     out = Together(wire := Wire())
-    cycle = cycle_on(out, answered, keep_alive=given["keep_alive"])
+    cycle = cycle_on(out, answered, kind, keep_alive=given["keep_alive"])
     cycle.disconnected = given["disconnected"]
     raised = []
-
-    async def app(_: Any, __: Any, send: Any) -> None:
-        for message in messages:
-            try:
-                await send(dict(message))
-            except (RuntimeError, ValueError) as error:
-                raised.append(str(error))
-
-    if is_through:
-        await Hatch(app, cycle, out)(cycle.scope, cycle.receive, cycle.send)
-    else:
-        await app(cycle.scope, cycle.receive, cycle.send)
-    state = {name: value for name, value in vars(cycle).items() if isinstance(value, bool | int)}
+    for message in messages:
+        try:
+            await cycle.send(dict(message))  # type: ignore[arg-type]  # some are of no type
+        except (RuntimeError, ValueError) as error:
+            raised.append(str(error))
+    state = state_of(cycle)
     out.close()  # as behind an answer that broke off
-    woken = cycle.message_event.is_set()
-    return {**state, **vars(wire), "raised": raised, "answered": answered, "woken": woken}
+    return {**state, **vars(wire), "raised": raised, "answered": answered}
+
+
+async def received(kind: type[RequestResponseCycle], **given: Any) -> list[Any]:
+    """Return what comes of receiving twice, and what the cycle remembers after each time.
+
+    ``parts`` are those of a body that came before, of which ``more_body`` may be to come.
+    """
+    cycle = cycle_on(Together(wire := Wire()), [], kind)
+    for name in ("more_body", "disconnected", "response_complete", "waiting_for_100_continue"):
+        setattr(cycle, name, given[name])
+    if given["is_paused"]:
+        cycle.flow.pause_reading()
+    for part in given["parts"]:
+        cycle.body += part
+        cycle.message_event.set()
+    if not given["more_body"]:
+        cycle.message_event.set()
+    seen: list[Any] = []
+    for _ in range(2):
+        receiving = asyncio.create_task(cycle.receive())
+        await asyncio.sleep(0)
+        seen += [receiving.done() and receiving.result(), state_of(cycle), dict(vars(wire))]
+        receiving.cancel()
+        await asyncio.wait([receiving])
+    return seen
 
 
 class TestHatch:
@@ -117,28 +159,40 @@ class TestHatch:
     def test_changes_nothing(self, messages: list[Any], **given: bool) -> None:
         """Whatever an application says: the octets, the errors and the state after it are one."""
         through, alone = (
-            asyncio.run(outcome(messages, is_through=is_through, **given))
-            for is_through in (True, False)
+            asyncio.run(outcome(kind, messages, **given)) for kind in (Hatch, RequestResponseCycle)
+        )
+        assert alone == through
+
+    @settings(max_examples=200)
+    @given(
+        parts=st.lists(st.sampled_from([b"", b"{", b"}" * 70_000]), max_size=3),
+        more_body=st.booleans(),
+        disconnected=st.sampled_from([False, False, False, True]),
+        response_complete=st.sampled_from([False, False, False, True]),
+        waiting_for_100_continue=st.sampled_from([False, False, False, True]),
+        is_paused=st.booleans(),
+    )
+    def test_waits_for_nothing_that_is_here(self, **given: Any) -> None:
+        """Whatever has come of a body, and whoever has gone: it is received as from uvicorn."""
+        through, alone = (
+            asyncio.run(received(kind, **given)) for kind in (Hatch, RequestResponseCycle)
         )
         assert alone == through
 
     async def test_waits_for_a_peer_that_does_not_read(self) -> None:
         """While the transport's buffer is full nothing goes on."""
         out = Together(Wire())
-        cycle = cycle_on(out, [], keep_alive=True)
+        cycle = cycle_on(out, [])
         cycle.flow.pause_writing()
         headers = [(b"content-length", b"0")]
-        start = {"type": "http.response.start", "status": 200, "headers": headers}
-        sending = asyncio.create_task(Hatch(answerless, cycle, out).send(start))
+        sending = asyncio.create_task(
+            cycle.send({"type": "http.response.start", "status": 200, "headers": headers})
+        )
         await asyncio.sleep(0)
         before = out.head
         cycle.flow.resume_writing()
         await sending
         assert (b"", b"HTTP/1.1 200 OK") == (before, (out.head or b"").partition(b"\r")[0])
-
-
-async def answerless(*_: Any) -> None:
-    """Answer nothing."""
 
 
 class TestUsualHeaders:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from service.connection import Connection
 from service.model import BODY_IS_HERE
@@ -54,17 +56,22 @@ class Wire(asyncio.Transport):
         self.is_read = True
 
 
+def configured(app: Any) -> Config:
+    """Return how uvicorn is to serve the application, wherever it does."""
+    config = Config(app, ws="none", lifespan="off", interface="asgi3", log_config=None)
+    config.timeout_keep_alive = 75
+    config.load()
+    return config
+
+
 class Line:
     """A connection and the wire it is on; must be made inside a loop."""
 
     def __init__(self, app: Any = echo, **terms: Any) -> None:
         self.refusals: list[Refusal] = []
         hall = Hall(name="api", terms=Terms(**terms), observe=self.refusals.append)
-        config = Config(app, ws="none", lifespan="off", interface="asgi3", log_config=None)
-        config.timeout_keep_alive = 75
-        config.load()
         self.wire = Wire(asyncio.get_running_loop())
-        self.connection = Connection(config, hall)
+        self.connection = Connection(configured(app), hall)
         self.connection.connection_made(self.wire)
 
     def say(self, data: bytes) -> None:
@@ -333,3 +340,66 @@ class TestCutting:
             line = runner.run(converse())
         assert line.wire.closed_at is not None
         assert line.wire.written.count(b"HTTP/1.1 ") <= 2 + rubbish.count(b"HTTP/1")
+
+
+NUMBER = st.integers(0, 120)
+TARGETS = st.sampled_from(
+    ["/", "/a%20b", "/%2F?q=%20", "/?", "/a#b", "*", "/\xe9", "http://a/b?c", "http://a"]
+)
+FIELDS = st.sampled_from(
+    [
+        "Connection: close",
+        "Connection: keep-alive",
+        "CONTENT-LENGTH: 4",
+        "Expect: 100-Continue",
+        "Expect: nothing",
+        "Transfer-Encoding: chunked",
+        "X: \xe9",
+        "x: Y",
+    ]
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> list[bytes]:
+    """Return one request, good or bad, in two parts, with the body that it announces."""
+    method = draw(st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "get"]))
+    line = f"{method} {draw(TARGETS)} HTTP/{draw(st.sampled_from(['1.0', '1.1']))}"
+    fields = draw(st.lists(FIELDS, max_size=4))
+    body = "four" if "CONTENT-LENGTH: 4" in fields else ""
+    if "Transfer-Encoding: chunked" in fields:
+        body = "4\r\nfour\r\n0\r\n\r\n"
+    lines = [line, "Host: a", *fields, "", body]
+    request, at = "\r\n".join(lines).encode("latin-1"), draw(NUMBER)
+    return [request[:at], request[at:]]
+
+
+class TestEachHead:
+    @settings(max_examples=300, deadline=None)
+    @given(parts=requests())
+    def test_is_told_as_uvicorn_tells_it(self, parts: list[bytes]) -> None:
+        """The application gets the scope, and its cycle begins, as by uvicorn's own protocol."""
+
+        async def told(kind: Any, beside: list[Any]) -> list[Any]:
+            scopes = []
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                scopes.append({**scope, BODY_IS_HERE: None})
+                await receive()
+                await answer(send, b"")
+
+            protocol = kind(configured(app), *beside)
+            protocol.connection_made(wire := Wire(asyncio.get_running_loop()))
+            for part in parts:
+                protocol.data_received(part)
+            if protocol.cycle is None:
+                return []
+            known = vars(protocol.cycle)
+            begun = {name: value for name, value in known.items() if isinstance(value, bool | int)}
+            rest = [begun, set(known), bytes(protocol.cycle.body), wire.written]
+            await asyncio.sleep(1)
+            return [*rest, scopes, wire.written]
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            alone = runner.run(told(HttpToolsProtocol, [ServerState(), {}]))
+            assert alone == runner.run(told(Connection, [Hall(name="api", terms=Terms())]))
