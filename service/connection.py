@@ -161,7 +161,9 @@ class Connection(Parting):
         if self._reading is not Reading.BODY:
             return  # for ``_decline``
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle.response_complete:
+            self._idleness.begin()  # where the body came after the answer
+        else:
             cycle.more_body = False
             cycle.message_event.set()
         self.scope[BODY_IS_HERE] = True
@@ -214,7 +216,7 @@ class Connection(Parting):
         )
 
     def _take(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._idleness.end()
         begun, was, self._slice = self._begun, self._reading, len(data)
         if was is Reading.NOTHING:
             self._reading = Reading.HEAD  # be it only the empty lines that may precede one
@@ -223,10 +225,7 @@ class Connection(Parting):
             # Of what begins in this slice it is only known that some of it does.
             is_whole = (begun, was) == (self._begun, self._reading)
             self._fed = self._fed + self._slice if is_whole else 1
-            if self._fed > self.hall.terms.max_head:
-                self._refuse(TOO_LARGE if self._reading is Reading.HEAD else FRAMING)
-        if not self._deaf and not self.transport.is_closing():
-            self._see_to_timer()
+            self._await_more()
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -265,15 +264,12 @@ class Connection(Parting):
         self._limit.stop()
         self.refuse(fault, within_request=self._reading is Reading.BODY)
 
-    def _see_to_timer(self) -> None:
-        terms = self.hall.terms
-        if self._reading is Reading.NOTHING:
-            # uvicorn forgets idle connections whose body came after the answer.
-            if not self.is_busy and self.timeout_keep_alive_task is None:
-                later = self.loop.call_later(terms.idle_timeout, self.timeout_keep_alive_handler)
-                self.timeout_keep_alive_task = later
-        elif not self._limit.is_running:
-            in_head = self._reading is Reading.HEAD
+    def _await_more(self) -> None:
+        """See that what has begun does not grow for ever, nor take for ever."""
+        terms, in_head = self.hall.terms, self._reading is Reading.HEAD
+        if self._fed > terms.max_head:
+            self._refuse(TOO_LARGE if in_head else FRAMING)
+        elif not self._limit.is_running and not self.transport.is_closing():
             seconds = terms.header_timeout if in_head else terms.body_timeout
             self._limit.begin(seconds, self._too_slow)
 

@@ -68,7 +68,7 @@ class Listener:
             turn_away=turn_away,
             **_current(tls),
         )
-        self._config = _configure(app, self.terms)
+        self._config = _configure(app)
         self._beginnings: set[asyncio.Task[None]] = set()
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -216,7 +216,7 @@ def _current(tls: Live[ssl.SSLContext] | None) -> dict[str, Any]:
     }
 
 
-def _configure(app: Any, terms: Terms) -> Config:
+def _configure(app: Any) -> Config:
     config = Config(
         app,
         ws="none",
@@ -228,7 +228,6 @@ def _configure(app: Any, terms: Terms) -> Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=terms.idle_timeout,  # type: ignore[arg-type]  # fractions are fine
     )
     config.load()
     config.loaded_app = app

@@ -18,6 +18,9 @@ from service.reception import Hall
 LINGER: Final = 2.0
 """Seconds a peer has to take what it was sent before the connection is cut."""
 
+ROUNDING: Final = 0.001
+"""Seconds by which a timer may ring too early: uvloop counts in whole milliseconds."""
+
 UNAVAILABLE: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
 
 NOTHING: Final = b"content-length: 0\r\n\r\n"
@@ -56,6 +59,47 @@ class Limit:
             self._due = None
 
 
+class Idleness:
+    """How long nothing is asked of a connection: ``call`` is made once that is ``seconds``.
+
+    Its timer is not set anew with each request: it looks when it rings whether that is too early.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._call = call
+        self._ring = Limit(loop)
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """Be idle from now on."""
+        self._since = self._loop.time()
+        if not self._ring.is_running:
+            self._ring.begin(self._seconds, self._look)
+
+    def end(self) -> None:
+        """Be idle no more."""
+        self._since = None
+
+    def stop(self) -> None:
+        """Be idle no more, and leave no timer behind."""
+        self.end()
+        self._ring.stop()
+
+    def _look(self) -> None:
+        self._ring.stop()
+        if self._since is None:
+            return
+        left = self._since + self._seconds - self._loop.time()
+        if left > ROUNDING:
+            self._ring.begin(left, self._look)
+        else:
+            self._call()
+
+
 class Flow(FlowControl):
     """uvicorn's, which reads nothing more while ``is_ahead`` says that the peer is far enough."""
 
@@ -78,6 +122,7 @@ class Parting(HttpToolsProtocol):
         self._deaf = False
         self._running: RequestResponseCycle | None = None
         self._cutting = Limit(self.loop)
+        self._idleness = Idleness(self.loop, hall.terms.idle_timeout, self.hang_up)
 
     @property
     def is_busy(self) -> bool:
@@ -114,24 +159,24 @@ class Parting(HttpToolsProtocol):
             self._running.message_event.set()
             if on_gone := self._running.scope["state"].get(ON_GONE):
                 on_gone()
-        self._unset_keepalive_if_required()
+        self._idleness.stop()
         self._cutting.stop()
         self.hall.places.leave(self, self.client)
         self.hall.left.set()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or see that the peer takes its answer."""
-        super().on_response_complete()
+        self.hall.total_requests += 1
         if self.transport.is_closing():
             self._cutting.begin(LINGER, self._cut)
-        elif not self.is_busy:
-            self._wait()
+        elif self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            if self.is_busy:
+                self.flow.resume_reading()  # when the next is taken: what waits is read ahead
         else:
-            self.flow.resume_reading()  # uvicorn has tried before it took the next in turn
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection."""
-        self.hang_up()
+            self.flow.resume_reading()
+            self._idleness.begin()
+            self._wait()
 
     def hang_up(self) -> None:
         """Close, and do not wait long for the peer to agree."""

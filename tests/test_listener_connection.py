@@ -59,7 +59,6 @@ class Wire(asyncio.Transport):
 def configured(app: Any) -> Config:
     """Return how uvicorn is to serve the application, wherever it does."""
     config = Config(app, ws="none", lifespan="off", interface="asgi3", log_config=None)
-    config.timeout_keep_alive = 75
     config.load()
     return config
 
@@ -123,6 +122,24 @@ class TestLimits:
         line.say(GET)
         await asyncio.sleep(100)
         assert (76.0, []) == (line.wire.closed_at, line.reasons)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.floats(0, 74), min_size=1, max_size=8))
+    def test_idleness_begins_with_the_last_answer(self, gaps: list[float]) -> None:
+        """However many requests there were, and when."""
+
+        async def converse() -> tuple[float | None, float]:
+            line, loop = Line(header_timeout=1000, idle_timeout=75), asyncio.get_running_loop()
+            for gap in gaps:
+                await asyncio.sleep(gap)
+                line.say(GET)
+            last = loop.time()
+            await asyncio.sleep(200)
+            return line.wire.closed_at, last
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            closed_at, last = runner.run(converse())
+        assert pytest.approx(last + 75, abs=0.002) == closed_at
 
     async def test_a_body_is_due_after_its_head(self) -> None:
         """A body that nobody reads any more is due like one that somebody does."""
