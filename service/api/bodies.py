@@ -40,7 +40,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: D
 
 
 async def _collect(receive: Receive) -> bytes:
-    body = bytearray()
+    body: bytes = b""  # nearly always its first part is the whole, which is then not copied
     while True:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
@@ -49,7 +49,7 @@ async def _collect(receive: Receive) -> bytes:
         if len(body) > LARGEST_BODY:
             raise RequestTooLarge(_TOO_LARGE)
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
 def _announced(given: Sequence[bytes]) -> int:
