@@ -66,6 +66,8 @@ class Connection(Parting):
         # uvicorn is lenient with what follows a last request; we have no use for it.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self._accepted_at = self.loop.time() if accepted_at is None else accepted_at
+        age = hall.terms.max_connection_age
+        self._ages_at = None if age is None else self._accepted_at + age
         self._generation = generation
         self._certificate: PeerCertificate | None = None
         self._reading = Reading.NOTHING
@@ -88,9 +90,10 @@ class Connection(Parting):
 
     def data_received(self, data: bytes) -> None:
         """Take octets in slices, so that caps hold however they arrive."""
+        if len(data) <= SLICE:
+            self._take(data)
+            return
         for start in range(0, len(data), SLICE):
-            if self._deaf or self.transport.is_closing():
-                return
             self._take(data[start : start + SLICE])
 
     def shutdown(self) -> None:
@@ -216,7 +219,9 @@ class Connection(Parting):
         )
 
     def _take(self, data: bytes) -> None:
-        self._idleness.end()
+        if self._deaf or self.transport.is_closing():
+            return
+        self._idleness.since = None
         begun, was, self._slice = self._begun, self._reading, len(data)
         if was is Reading.NOTHING:
             self._reading = Reading.HEAD  # be it only the empty lines that may precede one
@@ -291,20 +296,16 @@ class Connection(Parting):
             self.hang_up()
 
     @property
-    def _has_expired(self) -> bool:
-        """Whether the certificate has since the handshake: ``callers`` refuses it by its date."""
-        return self._certificate is not None and self.hall.wall() >= self._certificate.ends
-
-    @property
     def _is_older(self) -> bool:
         """Whether the TLS context has changed since the handshake."""
         return self._generation != self.hall.generation()
 
     def _should_retire(self) -> bool:
-        age = self.hall.terms.max_connection_age
+        """Return whether this answer is to be the last; ``callers`` refuses an expired peer."""
+        hall, certificate = self.hall, self._certificate
         return (
-            self.hall.retiring
+            hall.retiring
             or self._is_older
-            or self._has_expired
-            or (age is not None and self.loop.time() - self._accepted_at >= age)
+            or (certificate is not None and hall.wall() >= certificate.ends)
+            or (self._ages_at is not None and self.loop.time() >= self._ages_at)
         )

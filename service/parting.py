@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.heads import PIPELINE, Unacceptable
 from service.model import ON_GONE
-from service.reception import Hall
+from service.reception import Hall, peer_key
 
 LINGER: Final = 2.0
 """Seconds a peer has to take what it was sent before the connection is cut."""
@@ -62,7 +62,8 @@ class Limit:
 class Idleness:
     """How long nothing is asked of a connection: ``call`` is made once that is ``seconds``.
 
-    Its timer is not set anew with each request: it looks when it rings whether that is too early.
+    ``since`` is a reading of the loop's clock, ``None`` while something is. The timer is not set
+    anew with each request: it looks when it rings whether that is too early.
     """
 
     def __init__(
@@ -71,31 +72,28 @@ class Idleness:
         self._loop = loop
         self._seconds = seconds
         self._call = call
-        self._ring = Limit(loop)
-        self._since: float | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self.since: float | None = None
 
     def begin(self) -> None:
         """Be idle from now on."""
-        self._since = self._loop.time()
-        if not self._ring.is_running:
-            self._ring.begin(self._seconds, self._look)
-
-    def end(self) -> None:
-        """Be idle no more."""
-        self._since = None
+        self.since = self._loop.time()
+        if self._due is None:
+            self._due = self._loop.call_later(self._seconds, self._look)
 
     def stop(self) -> None:
-        """Be idle no more, and leave no timer behind."""
-        self.end()
-        self._ring.stop()
+        """Leave no timer behind."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     def _look(self) -> None:
-        self._ring.stop()
-        if self._since is None:
+        self._due = None
+        if self.since is None:
             return
-        left = self._since + self._seconds - self._loop.time()
+        left = self.since + self._seconds - self._loop.time()
         if left > ROUNDING:
-            self._ring.begin(left, self._look)
+            self._due = self._loop.call_later(left, self._look)
         else:
             self._call()
 
@@ -119,6 +117,7 @@ class Parting(HttpToolsProtocol):
     def __init__(self, config: Config, hall: Hall) -> None:
         super().__init__(config, hall, {})
         self.hall = hall
+        self._peer = peer_key(None)
         self._deaf = False
         self._running: RequestResponseCycle | None = None
         self._cutting = Limit(self.loop)
@@ -138,7 +137,8 @@ class Parting(HttpToolsProtocol):
         """Begin; until there is a request, the place may be needed for another peer."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
         self.flow = Flow(self.transport, lambda: self.is_ahead)
-        self._wait()
+        self._peer = peer_key(self.client)
+        self.hall.places.wait(self, self._peer, self._make_room)
 
     def pause_writing(self) -> None:
         """Give a peer that does not read its answer ``send_timeout``."""
@@ -161,12 +161,11 @@ class Parting(HttpToolsProtocol):
                 on_gone()
         self._idleness.stop()
         self._cutting.stop()
-        self.hall.places.leave(self, self.client)
+        self.hall.places.leave(self, self._peer)
         self.hall.left.set()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or see that the peer takes its answer."""
-        self.hall.total_requests += 1
         if self.transport.is_closing():
             self._cutting.begin(LINGER, self._cut)
         elif self.pipeline:
@@ -176,7 +175,7 @@ class Parting(HttpToolsProtocol):
         else:
             self.flow.resume_reading()
             self._idleness.begin()
-            self._wait()
+            self.hall.places.wait(self, self._peer, self._make_room)
 
     def hang_up(self) -> None:
         """Close, and do not wait long for the peer to agree."""
@@ -203,12 +202,13 @@ class Parting(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        self.hall.places.leave(self, self.client)
-        turn_away = self.hall.turn_away
-        # One by one: what waits behind others of its connection would be told from within itself.
-        if turn_away is not None and self.hall.is_full and not self.pipeline:
-            self._turn_away(cycle, turn_away())
-            return
+        self.hall.places.leave(self, self._peer)
+        if len(self.tasks) >= self.hall.room:
+            turn_away = self.hall.turn_away
+            # One by one: what waits behind others of its connection would be told from in itself.
+            if turn_away is not None and not self.pipeline:
+                self._turn_away(cycle, turn_away())
+                return
         # In a context of its own: else a request may see what the one before it has set there.
         task = self.loop.create_task(cycle.run_asgi(app), context=Context())
         self.tasks.add(task)
@@ -228,9 +228,6 @@ class Parting(HttpToolsProtocol):
 
     def _dates(self) -> list[bytes]:
         return [b"%s: %s\r\n" % header for header in self.hall.default_headers]
-
-    def _wait(self) -> None:
-        self.hall.places.wait(self, self.client, self._make_room)
 
     def _make_room(self) -> None:
         self.hall.tell("connection-refused", "made-room", self.client)

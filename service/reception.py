@@ -1,10 +1,10 @@
 """What the connections of one listener share: their terms, and who is told of refusals."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from uvicorn.server import ServerState
@@ -67,22 +67,26 @@ Client = tuple[str, int] | None
 """Address and port of a peer, unless it has gone."""
 
 
+def peer_key(client: Client) -> str:
+    """Return under what a client's places are counted: what counts as one peer for floods, too."""
+    return peer_of(client[0] if client else None)
+
+
 class Places:
     """Who holds a place without being owed an answer, and so may have to leave it.
 
-    Of the peer that has most such places (``floods.peer_of``) the one goes that it left longest.
+    Of the peer (``peer_key``) that has most such places the one goes that it left longest.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[object, Callable[[], None]]] = {}
 
-    def wait(self, who: object, client: Client, leave: Callable[[], None]) -> None:
+    def wait(self, who: object, peer: str, leave: Callable[[], None]) -> None:
         """Note that ``who`` waits for its peer from now on; ``leave`` ends it at once."""
-        self._waiting.setdefault(_peer(client), {})[who] = leave
+        self._waiting.setdefault(peer, {})[who] = leave
 
-    def leave(self, who: object, client: Client) -> None:
+    def leave(self, who: object, peer: str) -> None:
         """Note that ``who`` has work, or has gone."""
-        peer = _peer(client)
         of_peer = self._waiting.get(peer, {})
         of_peer.pop(who, None)
         if not of_peer:
@@ -101,18 +105,13 @@ class Places:
         return True
 
 
-@lru_cache(maxsize=4096)  # asked for twice with each request
-def _peer(client: Client) -> str:
-    return peer_of(client[0] if client else None)
-
-
 class Hall(ServerState):
     """What the connections of one listener have in common.
 
     ``generation`` tells which TLS context is current: connections made under an older one are
     retired, and ``trusts`` says whether their peers would be let in now. ``wall`` gives UNIX
-    seconds. While ``retiring``, every answer says ``Connection: close``. ``left`` is set whenever a
-    connection has gone.
+    seconds. ``room`` is how many requests may be worked on (``tasks``). While ``retiring``, every
+    answer says ``Connection: close``. ``left`` is set whenever a connection has gone.
     """
 
     def __init__(
@@ -133,16 +132,11 @@ class Hall(ServerState):
         self.trusts = trusts
         self.wall = wall
         self.turn_away = turn_away
+        self.room = math.inf if terms.max_in_flight is None else terms.max_in_flight
         self.retiring = False
         self.left = asyncio.Event()
         self.places = Places()
         self._observe = observe
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as many requests are worked on as may be."""
-        most = self.terms.max_in_flight
-        return most is not None and len(self.tasks) >= most
 
     def tell(self, kind: str, reason: str, client: Client) -> None:
         """Tell the observer, which cannot fail a request."""
