@@ -194,7 +194,8 @@ class Connection(Parting):
         }
         if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
-            if self._is_older and not self.hall.trusts(self.transport):
+            is_older = self.hall.generation() != self._generation
+            if is_older and not self.hall.trusts(self.transport):
                 scope[PEER_DISTRUSTED] = True
         return scope
 
@@ -295,17 +296,16 @@ class Connection(Parting):
         else:
             self.hang_up()
 
-    @property
-    def _is_older(self) -> bool:
-        """Whether the TLS context has changed since the handshake."""
-        return self._generation != self.hall.generation()
-
     def _should_retire(self) -> bool:
-        """Return whether this answer is to be the last; ``callers`` refuses an expired peer."""
+        """Return whether the answer is to be the last.
+
+        It is after a handshake under another TLS context, or with a certificate that has expired
+        since: ``callers`` refuses it by its date.
+        """
         hall, certificate = self.hall, self._certificate
         return (
             hall.retiring
-            or self._is_older
+            or hall.generation() != self._generation
             or (certificate is not None and hall.wall() >= certificate.ends)
             or (self._ages_at is not None and self.loop.time() >= self._ages_at)
         )
