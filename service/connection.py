@@ -13,9 +13,8 @@ from urllib.parse import unquote
 import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.hatch import Hatch, Together
+from service.hatch import Cycle, Hatch, Together
 from service.heads import (
     FRAMING,
     MALFORMED,
@@ -27,7 +26,7 @@ from service.heads import (
     size,
     without_offer,
 )
-from service.model import BODY_IS_HERE, PEER_CERTIFICATE, PEER_DISTRUSTED
+from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED, WHOLE_BODY
 from service.parting import PIPELINED, Limit, Parting
 from service.reception import Hall
 from service.tls import PeerCertificate
@@ -58,6 +57,7 @@ class Connection(Parting):
     """
 
     scope: Any  # with what we tell the application of the peer, which uvicorn's type has not
+    cycle: Cycle
 
     def __init__(
         self, config: Config, hall: Hall, *, accepted_at: float | None = None, generation: int = 0
@@ -169,7 +169,7 @@ class Connection(Parting):
         else:
             cycle.more_body = False
             cycle.message_event.set()
-        self.scope[BODY_IS_HERE] = True
+            self.scope[WHOLE_BODY] = cycle.whole_body
         self._reading = Reading.NOTHING
         self._limit.stop()
 
@@ -199,12 +199,12 @@ class Connection(Parting):
                 scope[PEER_DISTRUSTED] = True
         return scope
 
-    def _cycle(self, version: str) -> RequestResponseCycle:
+    def _cycle(self, version: str) -> Cycle:
         """Return what the application of that request receives from and sends to."""
-        kind: type[RequestResponseCycle] = Hatch
+        kind: type[Cycle] = Hatch
         out: Any = Together(self.transport)  # all that a cycle calls of a transport
         if self.scope["method"] == "HEAD":  # whose answers end with their heads
-            kind, out = RequestResponseCycle, self.transport
+            kind, out = Cycle, self.transport
         return kind(
             scope=self.scope,
             transport=out,

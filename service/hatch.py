@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -84,30 +83,37 @@ class Together:
         return self._transport.is_closing()
 
 
-class Hatch(RequestResponseCycle):
-    """One request, as its application sees it through ``receive`` and ``send``.
+class Cycle(RequestResponseCycle):
+    """One request, as its application sees it through ``receive`` and ``send``."""
+
+    def whole_body(self) -> bytes | None:
+        """Return the body, all of which is here, as ``receive`` would at once.
+
+        ``None`` where there is more to that than to return it: an empty one, or one that somebody
+        has taken, a peer that has gone or waits to be asked for it, or reading that is to go on.
+        """
+        if (
+            not self.body
+            or self.disconnected
+            or self.response_complete
+            or self.waiting_for_100_continue
+            or self.flow.read_paused
+        ):
+            return None
+        body = bytes(self.body)
+        self.body.clear()
+        self.message_event.clear()
+        return body
+
+
+class Hatch(Cycle):
+    """One whose answer leaves in one write, if it is a usual one.
 
     What is unusual is left to uvicorn, which finds itself as if it had done all the rest. It is not
     for HEAD, whose answers have no body to wait for.
     """
 
     transport: Together  # type: ignore[assignment]  # all that uvicorn calls of one
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """Return the next part of the body: the whole at once, if it is here and nobody waits."""
-        is_usual = self.body and not (
-            self.more_body
-            or self.disconnected
-            or self.response_complete
-            or self.waiting_for_100_continue
-            or self.flow.read_paused
-        )
-        if not is_usual:
-            return await super().receive()
-        body = bytes(self.body)
-        self.body.clear()
-        self.message_event.clear()
-        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Any) -> None:
         """Take the next part of the answer; raises as uvicorn does."""

@@ -19,8 +19,9 @@ PEER_CERTIFICATE: Final = "service.peer_certificate"
 PEER_DISTRUSTED: Final = "service.peer_distrusted"
 """Key under which it puts ``True`` if no authority is left that would verify it now."""
 
-BODY_IS_HERE: Final = "service.body_is_here"
-"""Key of the ASGI scope under which a listener says that nothing of the body is awaited."""
+WHOLE_BODY: Final = "service.whole_body"
+"""Key of the ASGI scope under which a listener puts, once nothing of the body is awaited, what
+returns the body when called; or ``None``, where ``receive`` is to tell what became of it."""
 
 ON_GONE: Final = "service.on_gone"
 """Key of the ASGI scope's ``state`` under which an application puts what the listener is to call

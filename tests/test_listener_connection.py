@@ -1,6 +1,8 @@
 """The limits of a connection to the moment, with a transport that only notes what is done to it."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.connection import Connection
-from service.model import BODY_IS_HERE
+from service.model import WHOLE_BODY
 from service.reception import Hall, Refusal, Terms
 from tests.listening import GET, Held, answer, echo
 from tests.virtual_time import VIRTUAL, VirtualLoop
@@ -279,21 +281,46 @@ class TestAnswers:
 
 class TestWholeBodies:
     @pytest.mark.parametrize(
-        ("said", "expected"), [(HALF, [False]), (HALF + b"half", [True]), (GET, [True])]
+        ("said", "expected"),
+        [
+            (HALF, "awaited"),
+            (HALF + b"half", b"halfhalf"),
+            (HALF.replace(b"POST", b"HEAD") + b"half", b"halfhalf"),
+            (GET, None),
+        ],
     )
-    async def test_the_application_is_told_of_them(self, said: bytes, expected: list[bool]) -> None:
-        """What is all here when the application begins needs no timer."""
+    async def test_the_application_is_given_them(self, said: bytes, expected: object) -> None:
+        """What is all here when the application begins needs no timer, nor anything received."""
         seen = []
 
         async def looks(scope: Any, receive: Any, send: Any) -> None:
             del receive
-            seen.append(scope.get(BODY_IS_HERE, False))
+            seen.append(scope[WHOLE_BODY]() if WHOLE_BODY in scope else "awaited")
             await answer(send, b"")
 
         Line(looks).say(said)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert expected == seen
+        assert [expected] == seen
+
+    @pytest.mark.parametrize("is_lost", [False, True])
+    async def test_are_let_go_with_their_requests(self, *, is_lost: bool) -> None:
+        """A request that is done, or whose peer has gone, is no work for the garbage collector."""
+        held = Held()
+        line = Line(held)
+        gc.disable()
+        try:
+            line.say(HALF + b"half" + GET)
+            running = weakref.ref(line.connection._running)
+            await held.arrived.wait()
+            if is_lost:
+                line.connection.connection_lost(None)
+            held.go.set()
+            await asyncio.sleep(0.1)
+            line.connection._running = None
+            assert running() is None
+        finally:
+            gc.enable()
 
 
 class TestPipeline:
@@ -401,7 +428,7 @@ class TestEachHead:
             scopes = []
 
             async def app(scope: Any, receive: Any, send: Any) -> None:
-                scopes.append({**scope, BODY_IS_HERE: None})
+                scopes.append({**scope, WHOLE_BODY: None})
                 await receive()
                 await answer(send, b"")
 

@@ -10,7 +10,7 @@ from service.api.headers import CONTENT_LENGTH, HEADERS
 from service.api.requests import LARGEST_BODY
 from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
-from service.model import BODY_IS_HERE
+from service.model import WHOLE_BODY
 
 _TOO_LARGE: Final = f"The body is larger than {LARGEST_BODY} bytes. Shorten `context`."
 
@@ -25,8 +25,9 @@ async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: D
     That is within ``limit`` seconds, and before ``deadline``. Raises ``RequestTooLarge`` (as soon
     as the announced length says so), ``RequestTimeout``, and ``CallerGone``.
     """
-    if scope.get(BODY_IS_HERE):  # a timer would cost more than to read it
-        return await _collect(receive)
+    if take_it := scope.get(WHOLE_BODY):  # a timer would cost more than to read it
+        body: bytes | None = take_it()
+        return await _collect(receive) if body is None else _within_cap(body)
     if _announced(scope[HEADERS].get(CONTENT_LENGTH, ())) > LARGEST_BODY:
         raise RequestTooLarge(_TOO_LARGE)
     seconds = min(limit, deadline.remaining())
@@ -45,11 +46,15 @@ async def _collect(receive: Receive) -> bytes:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
             raise CallerGone
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise RequestTooLarge(_TOO_LARGE)
+        body = _within_cap(body + message.get("body", b""))
         if not message.get("more_body", False):
             return body
+
+
+def _within_cap(body: bytes) -> bytes:
+    if len(body) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
+    return body
 
 
 def _announced(given: Sequence[bytes]) -> int:

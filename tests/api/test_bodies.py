@@ -13,7 +13,7 @@ from service.api.headers import HEADERS, by_name
 from service.api.requests import LARGEST_BODY
 from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
-from service.model import BODY_IS_HERE
+from service.model import WHOLE_BODY
 from tests.house import body
 from tests.virtual_time import VIRTUAL
 
@@ -118,12 +118,22 @@ class TestReadBody:
             await asyncio.sleep(0)
             return body(b"all")
 
-        here = {**scope(), BODY_IS_HERE: True}
+        here = {**scope(), WHOLE_BODY: lambda: None}
         assert b"all" == await unhurried(here, says, seconds=0)
         with pytest.raises(RequestTooLarge):
             await unhurried(here, Says([body(b"x" * (LARGEST_BODY + 1))]), seconds=0)
         with pytest.raises(RequestTimeout):
             await unhurried(scope(), says, seconds=0)
+
+    async def test_receives_nothing_of_what_is_given_whole(self) -> None:
+        """A body that the listener hands out at once has the same cap."""
+        caller, largest = Says(), b"x" * LARGEST_BODY
+
+        assert largest == await unhurried({WHOLE_BODY: lambda: largest}, caller, seconds=0)
+        with pytest.raises(RequestTooLarge):
+            await unhurried({WHOLE_BODY: lambda: largest + b"x"}, caller, seconds=0)
+
+        assert 0 == caller.asked
 
     async def test_tells_when_the_caller_has_gone(self) -> None:
         """A connection that closes before the body is complete leaves nobody to answer."""
