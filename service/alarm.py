@@ -11,8 +11,9 @@ from service.endings import Endings
 class Alarm:
     """Cancels what its task does in its block at a deadline; then the block is a ``TimeoutError``.
 
-    Of the deadline, ``endings`` tell it, which ``ring`` what is late. A cancellation by anybody else stays one, also in the same moment. ``asyncio.timeout`` does that
-    too; that it could be put off besides costs each request as much again.
+    ``endings`` are to call ``ring`` then. A cancellation by anybody else stays one, also in the
+    same moment. ``asyncio.timeout`` does all that too; that it could be put off besides, and has a
+    timer of its own, costs each request as much again.
     """
 
     __slots__ = ("_endings", "_has_rung", "_others", "_task")
