@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import floor
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.catalogue import BASE, Catalogue, describe, describe_catalogue, field_names
 from service.errors import InvalidRequest, ReauthenticationRequired, TokenExpiring
@@ -20,7 +20,6 @@ from service.provider_rows import (
     Row,
     Source,
 )
-from service.secret import Secret
 
 __all__ = [
     "BASE",
@@ -50,6 +49,8 @@ GIGYA_NAMES: Final[Mapping[str, Field]] = {
 
 TOKEN_FIELDS: Final = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET, Field.TOKEN_EXPIRATION})
 EVERY_FIELD: Final = frozenset(Field)
+VALUED: Final = (*NAMED, Field.PROVIDER_UID)
+"""The fields of a session in the order in which they are told."""
 SESSION_FIELDS: Final = frozenset({Field.SESSION_HANDLE, Field.SESSION_EXPIRATION})
 
 
@@ -97,48 +98,72 @@ def provider_tokens(
     reply held, was asked (``None``: everything) and is not allowed counts as withheld.
     Raises ``ReauthenticationRequired`` and ``TokenExpiring``.
     """
+    secret, handle, uid = session.token_secret, session.session_handle, session.provider_uid
+    ends = session.token_expires_at
+    handle_ends = None if handle is None else session.session_expires_at  # else it tells nothing
+    left, handle_left = _seconds_left(ends, now), _seconds_left(handle_ends, now)
+    values = session.auth_token, secret, left, handle, handle_left, uid
+    held = (
+        True,
+        secret is not None,
+        left is not None,
+        handle is not None,
+        handle_left is not None,
+        uid is not None,
+    )
+    names = names_for(row, naming, has_token_secret=secret is not None)
+    cut = _cut(names, held, allowed, asked)
+    may = cut.may
+    _require_life(may, left, handle_left, min_ttl)
+    return ProviderTokens(
+        tokens={name: values[place] for name, place in cut.tokens},  # type: ignore[misc]  # held
+        released=cut.released,
+        withheld=cut.withheld,
+        withheld_names=cut.withheld_names,
+        provider_uid=uid if Field.PROVIDER_UID in may else None,
+        expires_at=ends if Field.TOKEN_EXPIRATION in may else None,
+        session_expires_at=handle_ends if Field.SESSION_EXPIRATION in may else None,
+    )
+
+
+class _Cut(NamedTuple):
+    """What comes of the fields that a session holds, whatever their values are.
+
+    ``may`` is what is allowed with the expiries that follow; ``tokens`` are the provider's names
+    of what goes out, each with the place of its value in ``VALUED``.
+    """
+
+    may: frozenset[Field]
+    tokens: tuple[tuple[str, int], ...]
+    released: tuple[Field, ...]
+    withheld: tuple[Field, ...]
+    withheld_names: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)  # sets of fields under the columns of the mapping; no value is among them
+def _cut(
+    names: FieldNames,
+    held: tuple[bool, ...],
+    allowed: frozenset[Field],
+    asked: frozenset[Field] | None,
+) -> _Cut:
+    """Return what comes of the fields of ``VALUED`` that are ``held``, in that order."""
     may = with_followers(allowed)
     wanted = EVERY_FIELD if asked is None else with_followers(asked)
-    names = names_for(row, naming, has_token_secret=session.token_secret is not None)
-    # Without a handle its expiry tells nothing.
-    handle_expires_at = None if session.session_handle is None else session.session_expires_at
-    token_left = _seconds_left(session.token_expires_at, now)
-    handle_left = _seconds_left(handle_expires_at, now)
-    _require_life(may, token_left, handle_left, min_ttl)
-    tokens: dict[str, Secret[str] | int] = {}
-    released: list[Field] = []
-    withheld: list[Field] = []
-    withheld_names: list[str] = []
-    # The table's order, which is also the order of what is told.
-    values = (
-        session.auth_token,
-        session.token_secret,
-        token_left,
-        session.session_handle,
-        handle_left,
-    )
-    for field, name, value in zip(NAMED, names, values, strict=True):
-        if name is None or value is None:
-            continue
-        if field in may:
-            released.append(field)
-            tokens[name] = value
-        elif field in wanted:
-            withheld.append(field)
-            withheld_names.append(name)
-    provider_uid = session.provider_uid if Field.PROVIDER_UID in may else None
-    if provider_uid is not None:
-        released.append(Field.PROVIDER_UID)
-    elif session.provider_uid is not None and Field.PROVIDER_UID in wanted:
-        withheld.append(Field.PROVIDER_UID)
-    return ProviderTokens(
-        tokens=tokens,
-        released=tuple(released),
-        withheld=tuple(withheld),
-        withheld_names=tuple(withheld_names),
-        provider_uid=provider_uid,
-        expires_at=session.token_expires_at if Field.TOKEN_EXPIRATION in may else None,
-        session_expires_at=handle_expires_at if Field.SESSION_EXPIRATION in may else None,
+    column = names.by_field()
+    there = [
+        field
+        for field, is_held in zip(VALUED, held, strict=True)
+        if is_held and (field in column or field is Field.PROVIDER_UID)
+    ]
+    released = tuple(field for field in there if field in may)
+    withheld = tuple(field for field in there if field not in may and field in wanted)
+    return _Cut(
+        may=may,
+        tokens=tuple((column[f], VALUED.index(f)) for f in released if f in column),
+        released=released,
+        withheld=withheld,
+        withheld_names=tuple(column[field] for field in withheld if field in column),
     )
 
 

@@ -400,6 +400,66 @@ class TestProviderTokens:
         assert (_moment(60), _moment(70)) == (both.expires_at, both.session_expires_at)
         assert (None, None) == (none.expires_at, none.session_expires_at)
 
+    @given(
+        provider=st.sampled_from(["twitter", "qq", "facebook", "own"]),
+        naming=st.sampled_from(Naming),
+        life=st.tuples(st.none() | st.integers(1, 99), st.none() | st.integers(1, 99)),
+        has=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+        allowed=st.frozensets(st.sampled_from(Field)),
+        asked=st.none() | st.frozensets(st.sampled_from(Field)),
+    )
+    def test_says_of_each_field_what_comes_of_it(
+        self,
+        *,
+        provider: str,
+        naming: Naming,
+        life: tuple[int | None, int | None],
+        has: tuple[bool, bool, bool],
+        allowed: frozenset[Field],
+        asked: frozenset[Field] | None,
+    ) -> None:
+        """Field by field: out where held, named and allowed, else withheld where it was asked."""
+        secret, handle, uid = has
+        what = session(
+            secret=secret, handle=handle, token_life=life[0], handle_life=life[1], uid=uid
+        )
+        own = Catalogue({"own": FieldNames("a", None, None, "b", "c")})
+        row = own.row(provider)
+        names = names_for(row, naming, has_token_secret=secret)
+        values = {
+            Field.AUTH_TOKEN: "token",
+            Field.TOKEN_SECRET: "secret" if secret else None,
+            Field.TOKEN_EXPIRATION: life[0],
+            Field.SESSION_HANDLE: "handle" if handle else None,
+            Field.SESSION_EXPIRATION: life[1] if handle else None,
+        }
+        may = with_followers(allowed)
+        wanted = frozenset(Field) if asked is None else with_followers(asked)
+        there = [
+            (field, name)
+            for (field, value), name in zip(values.items(), names, strict=True)
+            if name is not None and value is not None
+        ]
+        out = [(field, name) for field, name in there if field in may]
+        kept = [(field, name) for field, name in there if field in wanted - may]
+        last = [Field.PROVIDER_UID] if uid else []
+
+        told = tokens(provider, what, allowed=allowed, naming=naming, asked=asked, catalogue=own)
+
+        assert [(name, values[field]) for field, name in out] == list(plain(told).items())
+        assert [f for f, _ in out] + [f for f in last if f in may] == list(told.released)
+        assert [f for f, _ in kept] + [f for f in last if f in wanted - may] == list(told.withheld)
+        assert [name for _, name in kept] == list(told.withheld_names)
+        assert (uid and Field.PROVIDER_UID in may) is (told.provider_uid is not None)
+        ends = [
+            moment if field in may else None
+            for field, moment in [
+                (Field.TOKEN_EXPIRATION, what.token_expires_at),
+                (Field.SESSION_EXPIRATION, what.session_expires_at if handle else None),
+            ]
+        ]
+        assert ends == [told.expires_at, told.session_expires_at]
+
 
 class TestLife:
     @pytest.mark.parametrize("life", [-86400.0, -0.5, 0.0, 0.999])
