@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp
 
+from service.api.answers import Endpoint
 from service.api.health import management
 from service.api.openapi import document
 from service.api.recording import Opens, Recording
@@ -324,7 +325,7 @@ def _api(
     sessions: Sessions,
     traces: Traces,
     book: Journal,
-) -> ASGIApp:
+) -> Endpoint:
     broker = Broker(
         policy=rules.policy,
         sites={name: site.broker for name, site in sites.items()},
@@ -342,13 +343,13 @@ def _api(
         clock=parts.world.clock,
         deadline=parts.settings.upstream.deadline,
         body_timeout=parts.settings.listeners.api.body_timeout,
-    ).app()
+    ).routes()
 
 
 def _recorded(
     parts: Parts,
     rules: Rules,
-    api: ASGIApp,
+    api: Endpoint,
     book: Opens,
     lifecycle: Lifecycle,
     threshold: Threshold,

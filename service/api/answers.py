@@ -1,11 +1,12 @@
 """What a 200 looks like; the one place where provider tokens are revealed to a caller."""
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from starlette.types import Send
+from starlette.types import Receive, Scope
 
 from service.audit.record import present
 from service.broker import Release
@@ -27,10 +28,9 @@ class JsonAnswer:
         self.body = orjson.dumps(content)
         self.headers = [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
 
-    async def send(self, send: Send) -> None:
-        """Answer."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body})
+
+Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]
+"""What answers a request; it raises a ``ServiceError`` where there is a problem instead."""
 
 
 def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:

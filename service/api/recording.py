@@ -2,14 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn, Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from service.api.answers import Endpoint, JsonAnswer
 from service.api.bodies import CallerGone
 from service.api.headers import HEADERS, TRACEPARENT, by_name
-from service.api.problems import render
+from service.api.problems import Headers, render
 from service.audit.record import CANCELLED, Entry
 from service.errors import InternalError, Overloaded, RateLimited, ServiceError, ShuttingDown
 
@@ -30,7 +31,7 @@ class Opens(Protocol):
 
 
 class Recording:
-    """Opens the entry, turns errors into problems, and commits what is left.
+    """Opens the entry, sends the answer or the problem, and commits what is left.
 
     ``observe`` gets each entry when its answer is decided; ``unexpected`` gets what should not
     happen; neither may raise. ``is_flood`` says of each request without a caller, or over
@@ -40,7 +41,7 @@ class Recording:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: Endpoint,
         *,
         journal: Opens,
         observe: Callable[[Entry], None],
@@ -63,59 +64,65 @@ class Recording:
         if scope["type"] != "http":
             raise NotImplementedError(f"this application does not speak {scope['type']}")
         headers = scope[HEADERS] = by_name(scope["headers"])
-        trace_id = _trace_id(headers.get(TRACEPARENT, ()))
-        entry = self._journal.open(method=scope["method"], peer=_peer(scope), trace_id=trace_id)
-        scope[ENTRY] = entry
-        answer = _Answer(entry, send)
+        parents, client = headers.get(TRACEPARENT), scope.get("client")
+        entry = scope[ENTRY] = self._journal.open(
+            method=scope["method"],
+            peer=client[0] if client else None,
+            trace_id=None if parents is None else _trace_id(parents),
+        )
+        answer = None
         self.in_flight += 1
         try:
-            self._require_open()
-            await self._app(scope, receive, answer)
+            if self._is_closing() or self.in_flight > self._most_in_flight:
+                self._turn_away()
+            answer = await self._app(scope, receive)
+            await _send(send, entry, 200, answer.headers, answer.body)
         except ServiceError as error:
-            await self._refuse(entry, error, answer)
+            await self._refuse(entry, error, send, instead_of=answer)
         except CallerGone:
             entry.outcome = GONE
         except asyncio.CancelledError:
             # Only the end of the process cancels. What was recorded stays what was recorded.
             if not entry.is_committed:
-                await self._refuse(entry, ShuttingDown(CUT), answer, outcome=CANCELLED)
+                await self._refuse(
+                    entry, ShuttingDown(CUT), send, instead_of=answer, outcome=CANCELLED
+                )
             raise
         except Exception as error:  # noqa: BLE001  # the last place that can record it
             self._unexpected(entry, error)
-            await self._refuse(entry, InternalError(FAULT), answer)
+            await self._refuse(entry, InternalError(FAULT), send, instead_of=answer)
         finally:
             self.in_flight -= 1
             if not entry.is_committed:
                 await self._commit(entry)
             self._observe(entry)
 
-    def _require_open(self) -> None:
+    def _turn_away(self) -> NoReturn:
         if self._is_closing():
             raise ShuttingDown("This replica is shutting down. Ask again.", retry_after=1)
-        if self.in_flight > self._most_in_flight:
-            raise Overloaded(
-                "This replica works on as many requests as it accepts. Ask again.",
-                reason="in-flight",
-                retry_after=1,
-            )
+        raise Overloaded(
+            "This replica works on as many requests as it accepts. Ask again.",
+            reason="in-flight",
+            retry_after=1,
+        )
 
     async def _refuse(
         self,
         entry: Entry,
         error: ServiceError,
-        answer: "_Answer",
+        send: Send,
         *,
+        instead_of: JsonAnswer | None,
         outcome: str | None = None,
     ) -> None:
-        if answer.has_begun:
+        if instead_of is not None:
             return  # half an answer is out: closing the connection is all that is left
         entry.outcome, entry.reason = outcome or error.code, error.reason
         entry.exchange = error.exchange or entry.exchange
         status, headers, body = render(error, entry.audit_id)
         entry.status = status
         await self._commit(entry)
-        await answer({"type": "http.response.start", "status": status, "headers": headers})
-        await answer({"type": "http.response.body", "body": body})
+        await _send(send, entry, status, headers, body)
 
     async def _commit(self, entry: Entry) -> None:
         is_refused = entry.caller is None or entry.outcome == RateLimited.code
@@ -131,28 +138,12 @@ FAULT: Final = (
 )
 
 
-class _Answer:
-    """Sends, and puts the entry's id on what is sent."""
-
-    def __init__(self, entry: Entry, send: Send) -> None:
-        self._entry = entry
-        self._send = send
-        self.has_begun = False
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            self.has_begun = True
-            self._entry.status = message["status"]
-            message["headers"] = [
-                *message.get("headers", ()),
-                (AUDIT_ID, self._entry.audit_id.encode()),
-            ]
-        return self._send(message)
-
-
-def _peer(scope: Scope) -> str | None:
-    client = scope.get("client")
-    return client[0] if client else None
+async def _send(send: Send, entry: Entry, status: int, headers: Headers, body: bytes) -> None:
+    """Send one answer whole, with the entry's id on it."""
+    entry.status = status
+    told = [*headers, (AUDIT_ID, entry.audit_id.encode())]
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _trace_id(given: Sequence[bytes]) -> str | None:

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
-from service.api.answers import JsonAnswer, release_answer
+from service.api.answers import Endpoint, JsonAnswer, release_answer
 from service.api.attendance import Attended
 from service.api.bodies import read_body
 from service.api.deadlines import deadline_of, require_good_timeout
@@ -24,7 +24,6 @@ ANSWERED: Final = "answered"
 """The outcome of a request that asks for no token and gets its answer."""
 
 Identify = Callable[[Scope, Deadline], Awaitable[Caller]]
-Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]
 
 
 class Describes(Protocol):
@@ -60,8 +59,8 @@ class Api:
         self._deadline_of = partial(deadline_of, seconds=deadline, clock=clock)
         self._body_timeout = body_timeout
 
-    def app(self) -> ASGIApp:
-        """Return the application over the table of routes."""
+    def routes(self) -> Endpoint:
+        """Return all endpoints as one: the table of routes."""
         return Routes(
             {
                 "/v1/provider-tokens": {"POST": self.provider_tokens},
@@ -118,13 +117,13 @@ class Api:
 
 
 class Routes:
-    """The application over a table: path -> method -> endpoint; a path is exactly itself."""
+    """One endpoint over a table: path -> method -> endpoint; a path is exactly itself."""
 
     def __init__(self, table: Mapping[str, Mapping[str, Endpoint]]) -> None:
         self._table = table
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; raises ``NotFound`` and ``MethodNotAllowed``."""
+    def __call__(self, scope: Scope, receive: Receive) -> Awaitable[JsonAnswer]:
+        """Have one request answered; raises ``NotFound`` and ``MethodNotAllowed``."""
         path = scope["path"]
         endpoints = self._table.get(path)
         if endpoints is None:
@@ -135,8 +134,7 @@ class Routes:
         if endpoint is None:
             allow = tuple(sorted(endpoints))
             raise MethodNotAllowed(f"This route answers {' and '.join(allow)} only.", allow=allow)
-        answer = await endpoint(scope, receive)
-        await answer.send(send)
+        return endpoint(scope, receive)
 
 
 def _answer(scope: Scope, content: Any) -> JsonAnswer:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
+from service.api.answers import Endpoint, JsonAnswer
 from service.api.recording import ENTRY, Recording
 from service.audit.record import RELEASED, Entry
 from service.errors import AccessDenied, AuditUnavailable, Missing, ServiceError
@@ -42,12 +43,14 @@ class Journal:
 class Desk:
     """A recording layer around an application, and what it told whom."""
 
-    def __init__(self, app: ASGIApp, *, refuses: bool = False, most: int = 8) -> None:
+    def __init__(self, app: Endpoint, *, refuses: bool = False, most: int = 8) -> None:
         self.journal = Journal(refuses=refuses)
         self.observed: list[str] = []
         self.unexpected: list[Exception] = []
         self.is_closing = False
         self.sent: list[Message] = []
+        self.breaks_after = 2
+        """So many parts of an answer go out."""
         self.recording = Recording(
             app,
             journal=self.journal,
@@ -70,6 +73,8 @@ class Desk:
         await self.recording(scope, _silent, self._send)
 
     async def _send(self, message: Message) -> None:
+        if len(self.sent) == self.breaks_after:
+            raise OSError
         self.sent.append(message)
 
     @property
@@ -83,19 +88,18 @@ async def _silent() -> Message:
     raise AssertionError
 
 
-def raising(error: BaseException) -> ASGIApp:
-    async def app(_: Scope, __: Receive, ___: Send) -> None:
+def raising(error: BaseException) -> Endpoint:
+    async def app(_: Scope, __: Receive) -> JsonAnswer:
         raise error
 
     return app
 
 
-def answering(status: int = 200, outcome: str | None = "answered") -> ASGIApp:
-    async def app(scope: Scope, _: Receive, send: Send) -> None:
+def answering(outcome: str | None = "answered") -> Endpoint:
+    async def app(scope: Scope, _: Receive) -> JsonAnswer:
         if outcome is not None:
             scope[ENTRY].outcome = outcome
-        await send({"type": "http.response.start", "status": status})
-        await send({"type": "http.response.body", "body": b"{}"})
+        return JsonAnswer({})
 
     return app
 
@@ -108,7 +112,8 @@ class TestRecording:
         await desk.ask()
 
         assert [{"outcome": "answered", "reason": None, "status": 200}] == desk.journal.kept
-        assert [(b"audit-id", b"0" * 32)] == desk.sent[0]["headers"]
+        assert [*JsonAnswer({}).headers, (b"audit-id", b"0" * 32)] == desk.sent[0]["headers"]
+        assert {"type": "http.response.body", "body": b"{}"} == desk.sent[1]
         assert ["answered"] == desk.observed
 
     async def test_an_outcome_must_be_earned(self) -> None:
@@ -172,7 +177,7 @@ class TestRecording:
     async def test_a_cancel_after_the_gate_does_not_rewrite_history(self) -> None:
         """What was recorded as released stays so, though the answer was cut off."""
 
-        async def app(scope: Scope, _: Receive, __: Send) -> None:
+        async def app(scope: Scope, _: Receive) -> JsonAnswer:
             scope[ENTRY].outcome, scope[ENTRY].status = RELEASED, 200
             await scope[ENTRY].commit()
             raise asyncio.CancelledError
@@ -186,7 +191,7 @@ class TestRecording:
     async def test_a_release_without_a_record_is_none(self) -> None:
         """Where the gate does not open, the caller is told so, and observers too."""
 
-        async def app(scope: Scope, _: Receive, __: Send) -> None:
+        async def app(scope: Scope, _: Receive) -> JsonAnswer:
             scope[ENTRY].outcome = RELEASED
             await scope[ENTRY].commit()
             raise AssertionError
@@ -200,13 +205,8 @@ class TestRecording:
 
     async def test_half_an_answer_stays_half(self) -> None:
         """After the first byte nothing else can be said: the server closes the connection."""
-
-        async def app(scope: Scope, _: Receive, send: Send) -> None:
-            scope[ENTRY].outcome = "answered"
-            await send({"type": "http.response.start", "status": 200})
-            raise RuntimeError
-
-        desk = Desk(app)
+        desk = Desk(answering())
+        desk.breaks_after = 1
 
         await desk.ask()
 
@@ -217,9 +217,9 @@ class TestRecording:
         """Beyond so many requests in flight the rest is told to come back."""
         hold = asyncio.Event()
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def app(scope: Scope, receive: Receive) -> JsonAnswer:
             await hold.wait()
-            await answering()(scope, receive, send)
+            return await answering()(scope, receive)
 
         desk = Desk(app, most=2)
         tasks = [asyncio.create_task(desk.ask()) for _ in range(2)]

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
+from service.api.answers import JsonAnswer
 from service.api.recording import ENTRY, Recording
 from service.audit.fingerprints import AuditKey, Keyring, new_key
 from service.model import Uid
@@ -224,7 +225,7 @@ class TestWholeService:
         """A fault of ours, even after the caller is known, leaves a record of an internal error."""
         made = await desk()
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  # ASGI
+        async def app(scope: Scope, _: Receive) -> JsonAnswer:
             scope[ENTRY].rule = "crm[0]"
             raise ZeroDivisionError
 

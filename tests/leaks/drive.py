@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import httpx
 from opentelemetry.sdk.trace import ReadableSpan
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
+from service.api.answers import Endpoint, JsonAnswer
 from service.simulator import Authority, Body, Connection, ExpiryForm, Seal, Wire
 from service.simulator.calls import Call
 from service.simulator.codes import NAMES
@@ -253,23 +254,23 @@ class Seen:
 class Spy:
     """Stands inside the audit layer, sees what is raised, and can raise by itself."""
 
-    def __init__(self, app: ASGIApp, seen: Seen) -> None:
+    def __init__(self, app: Endpoint, seen: Seen) -> None:
         self._app = app
         self._seen = seen
         self.bug: Exception | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive) -> JsonAnswer:
         """Serve."""
         if self.bug is not None:
             raise self.bug
         try:
-            await self._app(scope, receive, send)
+            return await self._app(scope, receive)
         except BaseException as error:
             self._seen.raised(error)
             raise
 
 
-Layer = Callable[[ASGIApp, "Drive"], ASGIApp]
+Layer = Callable[[Endpoint, "Drive"], Endpoint]
 
 
 class Drive:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
+from service.api.answers import Endpoint, JsonAnswer
 from service.api.recording import ENTRY
 from service.errors import InternalError, UpstreamInvalid
 from service.logs import Log
@@ -38,17 +39,18 @@ class ReadableQuery:
 class Planted:
     """A layer of the application that is given a drive and lets something slip."""
 
-    def __init__(self, app: ASGIApp, drive: Drive) -> None:
+    def __init__(self, app: Endpoint, drive: Drive) -> None:
         self.app = app
         self.drive = drive
         self.secrets = drive.secrets
         self.log = Log(drive.house.log, level="debug", form="json")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive) -> JsonAnswer:
         """Serve, and slip."""
         self.stumble(scope)
-        await self.app(scope, receive, send)
+        answer = await self.app(scope, receive)
         self.slip(scope)
+        return answer
 
     def stumble(self, scope: Scope) -> None:
         """Let something happen before the answer."""
@@ -147,15 +149,11 @@ class RecordHex(Planted):
 class AnswerHeader(Planted):
     """A header that helps to debug."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive) -> JsonAnswer:
         bearer = base64.urlsafe_b64encode(b"caller=" + self.secrets.bearers["crm"].encode())
-
-        async def debug(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-debug", bearer)]
-            await send(message)
-
-        await self.app(scope, receive, debug)
+        answer = await self.app(scope, receive)
+        answer.headers.append((b"x-debug", bearer))
+        return answer
 
 
 class LibraryLog(Planted):
@@ -214,7 +212,7 @@ class PastedKey(Planted):
         self.log.warning("faulty", detail=f"cannot parse {pem!r}")
 
 
-PLANTS: Final[Mapping[str, tuple[Callable[[ASGIApp, Drive], ASGIApp], str, str]]] = {
+PLANTS: Final[Mapping[str, tuple[Callable[[Endpoint, Drive], Endpoint], str, str]]] = {
     "a log line with a header": (LoggedHeader, "log", "bearer of crm"),
     "a traceback with locals": (LoggedTraceback, "log", "core of handle"),
     "an error that quotes": (QuotingError, "answers", "token"),
