@@ -8,7 +8,6 @@ from typing import Any, Final
 import orjson
 from starlette.types import Receive, Scope
 
-from service.audit.record import present
 from service.broker import Release
 from service.model import TokenRequest
 from service.secret import Secret
@@ -36,38 +35,30 @@ Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]
 def release_answer(release: Release, request: TokenRequest, audit_id: str) -> JsonAnswer:
     """Reveal a release that the audit has accepted; what does not apply is absent."""
     given, exchange = release.provider_tokens, release.session.exchange
-    ends, session_ends, uid = given.expires_at, given.session_expires_at, given.provider_uid
-    tokens = {
-        name: token.reveal() if isinstance(token, Secret) else token
-        for name, token in given.tokens.items()
-    }
-    members = {
+    members: dict[str, Any] = {
         "site": release.site,
         "provider": release.row.name,
-        "tokens": tokens,
+        "tokens": {
+            name: token.reveal() if isinstance(token, Secret) else token
+            for name, token in given.tokens.items()
+        },
         "withheld": given.withheld_names,
-        "expires_at": None if ends is None else _moment(ends),
-        "session_expires_at": None if session_ends is None else _moment(session_ends),
-        "provider_uid": None if uid is None else uid.reveal(),
-        "provider_uid_verified": release.provider_uid_verified,
-        "cached": exchange.cached,
-        "age": release.age,
-        "gigya_call_id": exchange.call_id,
-        "audit_id": audit_id,
     }
-    present(members, _OF_SOME_RELEASES)
+    if given.expires_at is not None:
+        members["expires_at"] = _moment(given.expires_at)
+    if given.session_expires_at is not None:
+        members["session_expires_at"] = _moment(given.session_expires_at)
+    if given.provider_uid is not None:
+        members["provider_uid"] = given.provider_uid.reveal()
+    if release.provider_uid_verified is not None:
+        members["provider_uid_verified"] = release.provider_uid_verified
+    members["cached"], members["age"] = exchange.cached, release.age
+    if exchange.call_id is not None:
+        members["gigya_call_id"] = exchange.call_id
+    members["audit_id"] = audit_id
     if request.has_context:
         members["context"] = _as_it_came(request.context)  # may itself be null
     return JsonAnswer(members)
-
-
-_OF_SOME_RELEASES: Final = (
-    "expires_at",
-    "session_expires_at",
-    "provider_uid",
-    "provider_uid_verified",
-    "gigya_call_id",
-)
 
 
 def _as_it_came(context: Any) -> orjson.Fragment:

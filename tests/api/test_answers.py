@@ -106,6 +106,16 @@ class TestReleaseAnswer:
             "age": 7,
         } == told
 
+    def test_members_stand_in_the_documented_order(self) -> None:
+        """All members at once come as the documentation lists them, but for the context: last."""
+        tokens = tokens_of(provider_uid=Secret("42"), expires_at=NOW, session_expires_at=NOW)
+        asked = request(context=1, has_context=True)
+
+        told = answered(release(tokens, provider_uid_verified=True), asked)
+
+        listed = [member.name for member in ANSWER_MEMBERS if member.name != "context"]
+        assert [*listed, "context"] == list(told)
+
     def test_nothing_is_null(self) -> None:
         """Each member that is documented as one that may be absent is so where it is unknown."""
         session = Session(auth_token=Secret("token"), fetched_at=0, exchange=Exchange())
