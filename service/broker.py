@@ -21,7 +21,7 @@ from service.model import (
     UidSignature,
 )
 from service.named import named
-from service.policy import Decision, Policy, decide, refusal
+from service.policy import Decide, Decision, Policy, refusal
 from service.providers import Catalogue, Naming, Row, provider_tokens
 from service.values import value
 
@@ -66,7 +66,8 @@ class Release:
 class Broker:
     """Decides for each caller by itself, gets the session, and hands out what was decided.
 
-    ``require_sinks`` raises ``AuditUnavailable`` where no release could be recorded now.
+    ``require_sinks`` raises ``AuditUnavailable`` where no release could be recorded now; ``decide``
+    is what a policy says to a question.
     """
 
     def __init__(
@@ -77,9 +78,9 @@ class Broker:
         sessions: Sessions,
         clock: Clock,
         require_sinks: Callable[[], None],
-        decide: Callable[..., Decision] = decide,
+        decide: Decide = Policy.decision,
     ) -> None:
-        self._decided = decide
+        self._decided_by = decide
         self._policy = policy
         self._sites = sites
         self._catalogues = {name: site.catalogue for name, site in sites.items()}
@@ -139,7 +140,7 @@ class Broker:
     ) -> "_Inquiry":
         rules = self._policy.snapshot
         site = rules.value.site_for(caller.name, request.site)
-        found = named(
+        row, fields = named(
             rules.value,
             self._catalogues,
             caller=caller.name,
@@ -152,26 +153,23 @@ class Broker:
             request=request,
             rules=rules,
             site=site,
-            row=found.row,
-            fields=found.fields,
+            row=row,
+            fields=fields,
             entry=entry,
             deadline=deadline,
         )
 
     def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
         entry, proof = inquiry.entry, inquiry.request.uid_signature
-        decision = self._decided(
-            policy,
-            caller=inquiry.caller,
-            site=inquiry.site,
-            provider=inquiry.row.name,
-            fields=inquiry.fields,
-            has_user_proof=proof is not None and self._is_proved(inquiry, proof),
+        is_proved = proof is not None and self._is_proved(inquiry, proof)
+        decision = self._decided_by(
+            policy, (inquiry.caller, inquiry.site, inquiry.row.name, inquiry.fields, is_proved)
         )
         entry.rule, entry.reason = decision.rule, decision.reason
-        entry.decision = "deny" if decision.missing else "allow"
         if decision.missing:
+            entry.decision = "deny"
             raise refusal(decision.missing)
+        entry.decision = "allow"
         return decision
 
     def _is_proved(self, inquiry: "_Inquiry", proof: UidSignature) -> bool:

@@ -8,16 +8,9 @@ from service.errors import InvalidRequest, UnknownProvider
 from service.model import CallerName, Field, ProviderName, SiteName
 from service.policy import Policy
 from service.providers import BASE, Catalogue, Row, Source, resolve
-from service.values import value
 
-
-@value()
-class Named:
-    """A provider and, where some were asked for, Gigya's names of the fields."""
-
-    row: Row
-    fields: tuple[Field, ...] | None
-
+Named = tuple[Row, tuple[Field, ...] | None]
+"""A provider and, where some were asked for, Gigya's names of the fields."""
 
 UNTOLD: Final = Row(
     name=ProviderName(""), names=None, source=Source.UNMAPPED, evidence="not this caller's to know"
@@ -43,7 +36,7 @@ def named(
     catalogue = catalogues.get(site)
     if catalogue is not None and policy.reaches(caller, site):
         row = catalogue.row(provider)
-        return Named(row=row, fields=None if fields is None else resolve(row, fields))
+        return row, None if fields is None else resolve(row, fields)
     return _for_the_record(provider, fields)
 
 
@@ -53,4 +46,4 @@ def _for_the_record(provider: str, fields: Sequence[str] | None) -> Named:
     with suppress(UnknownProvider, InvalidRequest):
         row = BASE.row(provider)
         found = None if fields is None else resolve(row, fields)
-    return Named(row=row, fields=found)
+    return row, found

@@ -1,7 +1,7 @@
 """What a caller may have: caller x site x provider x field, compiled at load, denied by default."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from re import Pattern
@@ -24,11 +24,13 @@ from service.subject_patterns import compile_pattern
 __all__ = [
     "DENIALS",
     "CallerRules",
+    "Decide",
     "Decision",
     "Grant",
     "IdentityRule",
     "Policy",
     "PolicyFault",
+    "Question",
     "decide",
     "describe_grant",
     "policy_faults",
@@ -78,7 +80,16 @@ class Policy:
     It never changes: new rules are a new policy, which remembers nothing of the old one.
     """
 
-    __slots__ = ("_candidates", "_decided", "_exact", "_grants", "_patterns", "_sites", "callers")
+    __slots__ = (
+        "_candidates",
+        "_decided",
+        "_exact",
+        "_grants",
+        "_only_site",
+        "_patterns",
+        "_sites",
+        "callers",
+    )
 
     def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
         rows = tuple(rules)
@@ -88,6 +99,9 @@ class Policy:
         self._grants: Final = {row.name: _by_site(row.grants) for row in rows}
         self._sites: Final = {
             row.name: frozenset(self._grants[row.name]) for row in rows if not row.is_blocked
+        }
+        self._only_site: Final = {
+            name: next(iter(sites)) for name, sites in self._sites.items() if len(sites) == 1
         }
         self._candidates: Final = {row.name: _by_site(row.candidate_grants) for row in rows}
         self._decided: Final[dict[Question, Decision]] = {}
@@ -126,10 +140,12 @@ class Policy:
         """
         if asked is not None:
             return SiteName(asked)
-        sites = self.sites_of(caller)
-        if len(sites) > 1:
+        only = self._only_site.get(caller)
+        if only is not None:
+            return only
+        if self.sites_of(caller):
             raise InvalidRequest("site is missing, and more than one is granted.")
-        return next(iter(sites), SiteName(""))
+        return SiteName("")
 
     def grants_of(self, caller: CallerName) -> tuple[Grant, ...]:
         """Return what the caller may ask for: nothing where it is unknown or blocked."""
@@ -161,6 +177,10 @@ class Policy:
         """Return the grants and the candidate grants of the caller at that site."""
         name = SiteName(site)
         return self._grants[caller].get(name, ()), self._candidates[caller].get(name, ())
+
+
+Decide = Callable[[Policy, Question], Decision]
+"""``Policy.decision``, or what is wrapped around it."""
 
 
 def _by_site(grants: Sequence[Grant]) -> Mapping[SiteName, Placed]:

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"sites: {', '.join(catalogues)}")
         return DENIED
     try:
-        found = _named(args, policy, catalogues)
+        row, fields = _named(args, policy, catalogues)
     except ServiceError as error:
         print(f"denied: {error.code}: {error.detail}")
         return DENIED
@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
         policy,
         caller=CallerName(args.caller),
         site=args.site,
-        provider=found.row.name,
-        fields=found.fields,
+        provider=row.name,
+        fields=fields,
         has_user_proof=args.user_proof,
     )
-    print(*explanation(policy, decision, args, found.row), sep="\n")
+    print(*explanation(policy, decision, args, row), sep="\n")
     return DENIED if decision.missing else ALLOWED
 
 

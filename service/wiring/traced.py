@@ -17,7 +17,7 @@ from service.gigya.session_info import Unseal
 from service.http_methods import OTHER, told
 from service.model import Caller
 from service.outbound import Answer, Outbound
-from service.policy import Decision, decide
+from service.policy import Decide, Decision, Policy, Question
 from service.secret import Secret
 from service.tracing import (
     AUTHENTICATE,
@@ -33,7 +33,6 @@ from service.tracing import (
 )
 
 Identify = Callable[[Scope, Deadline], Awaitable[Caller]]
-Decide = Callable[..., Decision]
 
 HEADER: Final = b"traceparent"
 FAULTS: Final = 500
@@ -68,11 +67,11 @@ class Traces:
         """Trace what policy says."""
         tracer = self._tracer
         if tracer is None:
-            return decide
+            return Policy.decision
 
-        def traced(*args: object, **kwargs: object) -> Decision:
+        def traced(policy: Policy, question: Question) -> Decision:
             with tracer.span(DECIDE) as span:
-                decision = decide(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
+                decision = policy.decision(question)
                 span.tell("credential_proxy.rule", decision.rule)
                 span.tell("credential_proxy.reason", decision.reason)
                 return decision

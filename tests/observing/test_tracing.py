@@ -16,7 +16,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanKind
 from service.cli.serve import tracer_of
 from service.collector import CollectorSpan, CollectorTracer, exporter
 from service.gigya.sealing import unsealed
-from service.policy import decide
+from service.policy import Policy
 from service.settings.tracing import Tracing
 from service.tracing import ATTRIBUTES
 from service.wiring.traced import Traces
@@ -183,7 +183,7 @@ class TestUntraced:
         assert part is untraced.identify(part)
         assert part is untraced.journal(part)
         assert part is untraced.outbound(part, "shop")
-        assert decide is untraced.decide()
+        assert Policy.decision is untraced.decide()
         assert unsealed is untraced.unseal()
 
     def test_the_sdk_is_not_even_loaded(self) -> None:
