@@ -67,11 +67,12 @@ class Bucket:
 
     def wait(self, rate: Rate, now: float) -> float:
         """Return the seconds until there is a token, 0 where there is one."""
-        elapsed = max(0.0, now - self._at)
-        self._level = min(rate.burst, self._level + elapsed * rate.rate)
+        level = self._level
+        if now > self._at:
+            level += (now - self._at) * rate.rate
         self._at = now
-        missing = 1.0 - self._level
-        return missing / rate.rate if missing > 0.0 else 0.0
+        self._level = level = min(rate.burst, level)
+        return 0.0 if level >= 1.0 else (1.0 - level) / rate.rate
 
     def is_full(self, rate: Rate, now: float) -> bool:
         """Whether nothing was taken lately."""
@@ -144,6 +145,16 @@ class _State:
         self.in_flight -= 1
 
 
+class _States(dict[CallerName, _State]):
+    """What each caller has used; whoever is not among them has used nothing, and is not kept.
+
+    A caller that a reload has just removed has no limits left, and no grants either.
+    """
+
+    def __missing__(self, _: CallerName) -> _State:
+        return _State()
+
+
 class Limits:
     """The limits of all callers, counted by this replica alone.
 
@@ -154,21 +165,22 @@ class Limits:
     def __init__(
         self, limits: Mapping[CallerName, CallerLimits], *, clock: Clock, key: bytes
     ) -> None:
-        self._states: Mapping[CallerName, _State] = {}
+        self._states = _States()
         self._clock = clock
         self._key = key
         self.replace(limits)
 
     def replace(self, limits: Mapping[CallerName, CallerLimits]) -> None:
         """Put reloaded limits in place; what the callers have used so far goes on counting."""
-        self._states = {name: self._of(name).under(row) for name, row in limits.items()}
+        known = self._states
+        self._states = _States({name: known[name].under(row) for name, row in limits.items()})
 
     def admit(self, caller: CallerName) -> AbstractContextManager[None]:
         """Count one request of the caller, and return the block in which it is in flight.
 
         Raises ``RateLimited``.
         """
-        state = self._of(caller)
+        state = self._states[caller]
         most = state.limits.in_flight
         if most and state.in_flight >= most:
             raise RateLimited(
@@ -176,8 +188,15 @@ class Limits:
                 reason="limit-in-flight",
                 retry_after=IN_FLIGHT_RETRY,
             )
-        if state.rate is not None:
-            self._take(state, state.rate)
+        rate = state.rate
+        if rate is not None:
+            now = self._clock.monotonic()
+            state.bucket = bucket = state.bucket or Bucket(rate, now)
+            wait = bucket.take(rate, now)
+            if wait > 0.0:
+                raise RateLimited(
+                    "This caller's rate is exceeded.", reason="limit-rate", retry_after=wait
+                )
         return state
 
     @property
@@ -187,24 +206,11 @@ class Limits:
 
     def users(self, caller: CallerName) -> int:
         """Return about how many different users the caller asked for in the last hour."""
-        return self._of(caller).census.estimate(self._clock.monotonic())
-
-    def _of(self, caller: CallerName) -> _State:
-        # A caller that a reload has just removed has no limits left, and no grants either.
-        return self._states.get(caller) or _State()
-
-    def _take(self, state: _State, rate: Rate) -> None:
-        now = self._clock.monotonic()
-        state.bucket = state.bucket or Bucket(rate, now)
-        wait = state.bucket.take(rate, now)
-        if wait > 0.0:
-            raise RateLimited(
-                "This caller's rate is exceeded.", reason="limit-rate", retry_after=wait
-            )
+        return self._states[caller].census.estimate(self._clock.monotonic())
 
     def note_user(self, caller: CallerName, uid: Uid) -> None:
         """Count one of the caller's users; raises ``RateLimited`` where it is one too many."""
-        state = self._of(caller)
+        state = self._states[caller]
         octets, now = uid.encode("utf-8", "surrogatepass"), self._clock.monotonic()
         digest = blake2b(octets, digest_size=8, key=self._key).digest()
         state.census.note(digest, now)

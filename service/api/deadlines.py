@@ -18,7 +18,7 @@ def deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Dead
     if given:
         with suppress(InvalidRequest):
             seconds = min(seconds, _seconds(given))
-    return Deadline.after(seconds, clock)
+    return Deadline(clock.monotonic() + seconds, clock.monotonic)
 
 
 def require_good_timeout(given: Sequence[bytes]) -> None:
