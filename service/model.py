@@ -61,7 +61,7 @@ class Identity:
     subject: str
 
 
-@value()
+@value(kw_only=False)
 class Caller:
     """An internal workload that asks us, as its credential proved it."""
 

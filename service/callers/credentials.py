@@ -20,8 +20,11 @@ LARGEST: Final = 16 * 1024
 TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 """RFC 9110, section 11.2."""
 
+USUAL: Final = re.compile(rb"Bearer (" + TOKEN68.pattern + rb")")
+"""An Authorization header as nearly everybody writes it."""
 
-@value(eq=False)
+
+@value(kw_only=False, eq=False)
 class Presented:
     """What came with a request: its Authorization headers, and the peer's certificate in DER.
 
@@ -70,7 +73,7 @@ class Bearer:
         return f"Bearer({MASK})"
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class Credentials:
     """What was presented, read: at most one of each kind; and by whom, as ``Presented`` says."""
 
@@ -83,15 +86,23 @@ def read(presented: Presented) -> Credentials:
     """Read what was presented; raises ``Unauthenticated`` if there is nothing or it is unclear."""
     if presented.is_distrusted:
         raise Unauthenticated(Refusal.CERTIFICATE_DISTRUSTED)
-    if len(presented.authorization) > 1:
+    authorization, certificate = presented.authorization, presented.certificate
+    if len(authorization) > 1:
         raise Unauthenticated(Refusal.SEVERAL_HEADERS)
-    bearer = _bearer(presented.authorization[0]) if presented.authorization else None
-    if bearer is None and presented.certificate is None:
+    bearer = _bearer(authorization[0]) if authorization else None
+    if bearer is None and certificate is None:
         raise Unauthenticated(Refusal.NO_CREDENTIAL)
-    return Credentials(bearer=bearer, certificate=presented.certificate, peer=presented.peer)
+    return Credentials(bearer, certificate, presented.peer)
 
 
 def _bearer(header: bytes) -> Bearer:
+    usual = USUAL.fullmatch(header)
+    text = _token(header) if usual is None or len(header) > LARGEST else usual[1]
+    return Bearer(text.decode("ascii"))
+
+
+def _token(header: bytes) -> bytes:
+    """Return the token of any Authorization header; raises ``Unauthenticated``."""
     scheme, _, rest = header.strip(b" \t").partition(b" ")
     if not scheme.isalpha():
         raise Unauthenticated(Refusal.HEADER_MALFORMED)
@@ -104,4 +115,4 @@ def _bearer(header: bytes) -> Bearer:
         raise Unauthenticated(Refusal.BEARER_TOO_LARGE)
     if TOKEN68.fullmatch(text) is None:
         raise Unauthenticated(Refusal.HEADER_MALFORMED)
-    return Bearer(text.decode("ascii"))
+    return text

@@ -38,13 +38,12 @@ async def identify(
     """
     credentials = read(presented)
     if credentials.bearer is None or credentials.certificate is None:
-        proof = await _prove(methods, credentials, deadline)
-        return _as_caller(_caller(proof, policy), proof)
+        return _caller(await _prove(methods, credentials, deadline), policy)
     proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]
-    named = {_caller(proof, policy) for proof in proofs}
-    if len(named) > 1:
+    callers = [_caller(proof, policy) for proof in proofs]
+    if len({caller.name for caller in callers}) > 1:
         raise Unauthenticated(Refusal.CALLERS_DIFFER)
-    return _as_caller(named.pop(), _merge(proofs))
+    return _merge(callers)
 
 
 def _each(credentials: Credentials) -> list[Credentials]:
@@ -65,28 +64,21 @@ def _unrecognised(credentials: Credentials) -> Refusal:
     return token if isinstance(token, Refusal) else Refusal.ISSUER_UNKNOWN
 
 
-def _caller(proof: Proof, policy: Directory) -> CallerName:
-    name = policy.caller_of(proof.identity)
+def _caller(proof: Proof, policy: Directory) -> Caller:
+    identity = proof.identity
+    name = policy.caller_of(identity)
     if name is None:
-        raise Unauthenticated(Refusal.IDENTITY_UNKNOWN, identity=proof.identity)
-    return name
+        raise Unauthenticated(Refusal.IDENTITY_UNKNOWN, identity=identity)
+    return Caller(name, identity, proof.namespace or None, proof.pod or None, proof.expires_at)
 
 
-def _merge(proofs: Sequence[Proof]) -> Proof:
-    """Return what several proofs of one caller say: the first that says it, and the sooner end."""
-    return Proof(
-        identity=proofs[0].identity,
-        namespace=next((proof.namespace for proof in proofs if proof.namespace), None),
-        pod=next((proof.pod for proof in proofs if proof.pod), None),
-        expires_at=min((p.expires_at for p in proofs if p.expires_at), default=None),
-    )
-
-
-def _as_caller(name: CallerName, proof: Proof) -> Caller:
+def _merge(callers: Sequence[Caller]) -> Caller:
+    """Return one caller proved several ways: what the first says that says it, the sooner end."""
+    ends = [each.credential_expires_at for each in callers if each.credential_expires_at]
     return Caller(
-        name=name,
-        identity=proof.identity,
-        namespace=proof.namespace or None,
-        pod=proof.pod or None,
-        credential_expires_at=proof.expires_at,
+        callers[0].name,
+        callers[0].identity,
+        next((each.namespace for each in callers if each.namespace), None),
+        next((each.pod for each in callers if each.pod), None),
+        min(ends, default=None),
     )

@@ -44,9 +44,12 @@ class Entrance:
     async def identify(self, scope: Scope, deadline: Deadline) -> Caller:
         """Return the caller; raises ``Unauthenticated``, ``RateLimited`` and their like."""
         entry: Entry = scope[ENTRY]
-        self._admit(entry)
         try:
+            self._floods.admit(entry.peer)
             caller = await identify(self._methods, _presented(scope), self._policy.value, deadline)
+        except RateLimited:
+            entry.is_counted = True
+            raise
         except Unauthenticated as error:
             entry.identity = error.identity
             entry.is_counted = not self._floods.failed(entry.peer)
@@ -57,13 +60,6 @@ class Entrance:
             raise
         self._judged(caller.identity.via, GOOD)
         return caller
-
-    def _admit(self, entry: Entry) -> None:
-        try:
-            self._floods.admit(entry.peer)
-        except RateLimited:
-            entry.is_counted = True
-            raise
 
 
 JUDGED: Final = frozenset({Unauthenticated.code, RateLimited.code})
@@ -110,8 +106,8 @@ class Threshold:
 
 def _presented(scope: Scope) -> Presented:
     return Presented(
-        authorization=scope[HEADERS].get(AUTHORIZATION, ()),
-        certificate=scope.get(PEER_CERTIFICATE),
-        is_distrusted=scope.get(PEER_DISTRUSTED, False),
-        peer=peer_of(scope[ENTRY].peer),
+        scope[HEADERS].get(AUTHORIZATION, ()),
+        scope.get(PEER_CERTIFICATE),
+        scope.get(PEER_DISTRUSTED, False),
+        peer_of(scope[ENTRY].peer),
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.callers.credentials import Bearer, Presented, read
+from service.callers.credentials import LARGEST, Bearer, Presented, read
 from service.callers.refusals import Refusal
 from service.callers.tokens import Token, octets, take_apart
 from service.errors import Unauthenticated
@@ -68,6 +68,16 @@ class TestTakeApart:
         assert "Token()" == repr(token)
 
 
+def _token_of(header: bytes) -> str:
+    """Return the bearer token of a header, or why there is none."""
+    try:
+        bearer = read(Presented(authorization=(header,))).bearer
+    except Unauthenticated as error:
+        return f"refused: {error.reason}"
+    assert bearer is not None
+    return bearer.reveal()
+
+
 class TestRead:
     @given(st.lists(st.binary(max_size=40), max_size=3), st.none() | st.binary(max_size=3))
     @settings(max_examples=200)
@@ -92,6 +102,18 @@ class TestRead:
 
         assert bearer is not None
         assert text == bearer.reveal()
+
+    @given(
+        st.sampled_from([b" ", b"  ", b" \t", b""]),
+        st.sampled_from([0, 1, LARGEST - 7, LARGEST - 6, LARGEST, LARGEST + 1]),
+        st.text("aZ0-._~+/= \t\n\xe9", max_size=9).map(lambda text: text.encode("latin-1")),
+    )
+    def test_the_usual_spelling_is_read_as_any(self, space: bytes, size: int, end: bytes) -> None:
+        """What is taken at first sight is what would be taken in another spelling, or refused."""
+        rest = space + b"t" * size + end
+        usual, unusual = (_token_of(scheme + rest) for scheme in (b"Bearer", b"bEARER"))
+
+        assert unusual == usual
 
     def test_bearer_does_not_show(self) -> None:
         """A bearer token has no face."""
