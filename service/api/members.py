@@ -34,20 +34,20 @@ class Member:
     text: str
 
 
-CONTROL: Final = re.compile(r"[\u0000-\u001f\u007f-\u009f]")
-"""Unicode's category Cc."""
-NO_CONTROL: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-"""The same for JSON Schema."""
+NOT_CONTROL: Final = r"[^\u0000-\u001f\u007f-\u009f]"
+"""Whatever is not of Unicode's category Cc."""
 
 
 def _text(longest: int) -> tuple[Callable[[Any], str], Schema]:
+    fits = re.compile(f"{NOT_CONTROL}{{1,{longest}}}").fullmatch
+
     def read(value: Any) -> str:
-        if not isinstance(value, str) or not 0 < len(value) <= longest or CONTROL.search(value):
+        if not isinstance(value, str) or fits(value) is None:
             raise Unfit(f"must be a text of 1 to {longest} characters, none a control character")
         return value
 
-    schema = {"type": "string", "minLength": 1, "maxLength": longest, "pattern": NO_CONTROL}
-    return read, schema
+    pattern = f"^{NOT_CONTROL}*$"
+    return read, {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern}
 
 
 def _seconds() -> tuple[Callable[[Any], int], Schema]:

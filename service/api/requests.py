@@ -11,7 +11,8 @@ from service.strict_json import NotStrictJson, loads
 LARGEST_BODY: Final = 16_384
 """Bytes."""
 
-_KNOWN: Final = {member.name: member for member in MEMBERS}
+_READERS: Final = {member.name: member.read for member in MEMBERS}
+_KNOWN: Final = _READERS.keys()
 _REQUIRED: Final = frozenset(member.name for member in MEMBERS if member.is_required)
 
 
@@ -66,10 +67,10 @@ def _document(body: bytes) -> Mapping[str, Any]:
 
 def _read(members: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what the members mean, unless something is wrong with them."""
-    if not _REQUIRED <= members.keys() <= _KNOWN.keys():
+    if not _REQUIRED <= members.keys() <= _KNOWN:
         return None
     try:
-        return {name: _KNOWN[name].read(value) for name, value in members.items()}
+        return {name: _READERS[name](value) for name, value in members.items()}
     except Unfit:
         return None
 
@@ -77,12 +78,12 @@ def _read(members: Mapping[str, Any]) -> dict[str, Any] | None:
 def _faults(members: Mapping[str, Any]) -> list[str]:
     """Return all that is wrong with the members."""
     wrong = [f"{m.name} is missing." for m in MEMBERS if m.is_required and m.name not in members]
-    unknown = len(members.keys() - _KNOWN.keys())
+    unknown = len(members.keys() - _KNOWN)
     if unknown:
         wrong.append(f"Members not known here: {unknown}. Known: {', '.join(_KNOWN)}.")
     for name in (name for name in _KNOWN if name in members):
         try:
-            _KNOWN[name].read(members[name])
+            _READERS[name](members[name])
         except Unfit as error:
             wrong.append(f"{name} {error}.")
     return wrong
