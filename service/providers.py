@@ -101,7 +101,8 @@ def provider_tokens(
     secret, handle, uid = session.token_secret, session.session_handle, session.provider_uid
     ends = session.token_expires_at
     handle_ends = None if handle is None else session.session_expires_at  # else it tells nothing
-    left, handle_left = _seconds_left(ends, now), _seconds_left(handle_ends, now)
+    left = None if ends is None else floor(ends.timestamp() - now)
+    handle_left = None if handle_ends is None else floor(handle_ends.timestamp() - now)
     values = session.auth_token, secret, left, handle, handle_left, uid
     held = (
         True,
@@ -165,10 +166,6 @@ def _cut(
         withheld=withheld,
         withheld_names=tuple(column[field] for field in withheld if field in column),
     )
-
-
-def _seconds_left(expires_at: datetime | None, now: float) -> int | None:
-    return None if expires_at is None else floor(expires_at.timestamp() - now)
 
 
 def _require_life(
