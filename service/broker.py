@@ -95,49 +95,48 @@ class Broker:
 
         What becomes known on the way is noted in ``entry``; nothing is revealed here.
         """
-        inquiry = self._inquiry(caller, request, entry, deadline)
+        inquiry = self._inquiry(caller, request, entry)
         entry.provider, entry.asked = inquiry.row.name or None, inquiry.fields or ()
         if inquiry.site in self._sites:  # never what a caller made up
             entry.site = inquiry.site
         decision = self._decide(inquiry, inquiry.rules.value)
         self._require_sinks()  # no session is opened that could not be released
-        session, decision = await self._ask(inquiry, decision, request.max_age)
+        query = SessionQuery(
+            inquiry.site,
+            inquiry.row.name,
+            request.uid,
+            cid=request.cid,
+            sign_ids=request.verify_provider_uid,
+        )
+        session = await self._sessions.session(query, max_age=request.max_age, deadline=deadline)
+        decision = self._still_allowed(inquiry, decision, session)
         try:
             return self._release(inquiry, decision, session)
         except (TokenExpiring, ReauthenticationRequired):
             if not session.exchange.cached:
                 raise
         # What was kept lives too short for this request; what Gigya has now may live longer.
-        session, decision = await self._ask(inquiry, decision, 0)
+        session = await self._sessions.session(query, max_age=0, deadline=deadline)
+        decision = self._still_allowed(inquiry, decision, session)
         return self._release(inquiry, decision, session)
 
-    async def _ask(
-        self, inquiry: "_Inquiry", decision: Decision, max_age: int | None
-    ) -> tuple[Session, Decision]:
-        entry, request = inquiry.entry, inquiry.request
-        query = SessionQuery(
-            site=inquiry.site,
-            provider=inquiry.row.name,
-            uid=request.uid,
-            cid=request.cid,
-            sign_ids=request.verify_provider_uid,
-        )
-        session = await self._sessions.session(query, max_age=max_age, deadline=inquiry.deadline)
+    def _still_allowed(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Decision:
+        """Note what came, and return what is allowed of it by the rules of then and of now."""
+        entry, rules = inquiry.entry, self._policy.snapshot
         entry.exchange = session.exchange
         entry.token_expires_at = session.token_expires_at
-        if (rules := self._policy.snapshot) is not inquiry.rules:
-            # The rules changed while Gigya was asked: both must allow what goes out.
-            newer = self._decide(inquiry, rules.value)
-            decision = replace(newer, allowed=decision.allowed & newer.allowed)
-            if not decision.allowed:
-                entry.decision, error = "deny", refusal(Missing.FIELD)
-                entry.reason = error.reason
-                raise error
-        return session, decision
+        if rules is inquiry.rules:
+            return decision
+        # The rules changed while Gigya was asked: both must allow what goes out.
+        newer = self._decide(inquiry, rules.value)
+        both = replace(newer, allowed=decision.allowed & newer.allowed)
+        if not both.allowed:
+            entry.decision, error = "deny", refusal(Missing.FIELD)
+            entry.reason = error.reason
+            raise error
+        return both
 
-    def _inquiry(
-        self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
-    ) -> "_Inquiry":
+    def _inquiry(self, caller: Caller, request: TokenRequest, entry: Entry) -> "_Inquiry":
         rules = self._policy.snapshot
         site = rules.value.site_for(caller.name, request.site)
         row, fields = named(
@@ -156,7 +155,6 @@ class Broker:
             row=row,
             fields=fields,
             entry=entry,
-            deadline=deadline,
         )
 
     def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
@@ -216,4 +214,3 @@ class _Inquiry:
     row: Row
     fields: tuple[Field, ...] | None
     entry: Entry
-    deadline: Deadline
