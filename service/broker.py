@@ -147,15 +147,7 @@ class Broker:
             provider=request.provider,
             fields=request.fields,
         )
-        return _Inquiry(
-            caller=caller.name,
-            request=request,
-            rules=rules,
-            site=site,
-            row=row,
-            fields=fields,
-            entry=entry,
-        )
+        return _Inquiry(caller.name, request, rules, site, row, fields, entry)
 
     def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
         entry, proof = inquiry.entry, inquiry.request.uid_signature
@@ -200,7 +192,7 @@ class Broker:
         )
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class _Inquiry:
     """A request whose names are resolved; ``rules`` are those by which they are.
 
