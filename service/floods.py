@@ -49,10 +49,11 @@ class Floods:
 
     def admit(self, address: str | None) -> None:
         """Refuse a peer that failed too often; raises ``RateLimited`` and counts the refusal."""
-        peer, now = peer_of(address), self._clock.monotonic()
+        peer = peer_of(address)
         bucket = self._peers.get(peer)
         if bucket is None:
             return
+        now = self._clock.monotonic()
         if bucket.is_full(self._per_peer, now):
             del self._peers[peer]
             return

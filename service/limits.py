@@ -101,12 +101,13 @@ class _Users:
     def note(self, digest: bytes, limit: DistinctUsers, now: float) -> float:
         """Count the user; return the seconds until it fits in where it does not."""
         # By the same sum as what is told to wait: a user who need not wait has been counted.
-        while self._seen and next(iter(self._seen.values())) + limit.window <= now:
-            self._seen.popitem(last=False)
-        if digest not in self._seen and len(self._seen) >= limit.count:
+        seen = self._seen
+        while seen and next(iter(seen.values())) + limit.window <= now:
+            seen.popitem(last=False)
+        if digest not in seen and len(seen) >= limit.count:
             return self._until_room(limit, now)
-        self._seen[digest] = now
-        self._seen.move_to_end(digest)
+        seen[digest] = now
+        seen.move_to_end(digest)
         return 0.0
 
     def _until_room(self, limit: DistinctUsers, now: float) -> float:
