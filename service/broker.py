@@ -51,7 +51,7 @@ class Site:
     user_proofs: UserProofs
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class Release:
     """All that one answer holds, still sealed."""
 
@@ -178,18 +178,10 @@ class Broker:
             asked=None if asked is None else frozenset(asked),
         )
         inquiry.entry.would_deny = decision.would_deny(tokens.released)
-        return Release(
-            site=inquiry.site,
-            row=inquiry.row,
-            provider_tokens=tokens,
-            provider_uid_verified=(
-                session.provider_uid_verified
-                if request.verify_provider_uid and tokens.provider_uid is not None
-                else None
-            ),
-            age=max(0, int(now - session.fetched_at)),
-            session=session,
-        )
+        is_told = request.verify_provider_uid and tokens.provider_uid is not None
+        verified = session.provider_uid_verified if is_told else None
+        age = max(0, int(now - session.fetched_at))
+        return Release(inquiry.site, inquiry.row, tokens, verified, age, session)
 
 
 @value(kw_only=False, eq=False)

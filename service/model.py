@@ -167,7 +167,7 @@ class Session:
     exchange: Exchange
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class ProviderTokens:
     """A session under the provider's names, filtered for one caller.
 

@@ -117,13 +117,13 @@ def provider_tokens(
     may = cut.may
     _require_life(may, left, handle_left, min_ttl)
     return ProviderTokens(
-        tokens={name: values[place] for name, place in cut.tokens},  # type: ignore[misc]  # held
-        released=cut.released,
-        withheld=cut.withheld,
-        withheld_names=cut.withheld_names,
-        provider_uid=uid if Field.PROVIDER_UID in may else None,
-        expires_at=ends if Field.TOKEN_EXPIRATION in may else None,
-        session_expires_at=handle_ends if Field.SESSION_EXPIRATION in may else None,
+        {name: values[place] for name, place in cut.tokens},  # type: ignore[misc]  # what is held
+        cut.released,
+        cut.withheld,
+        cut.withheld_names,
+        uid if Field.PROVIDER_UID in may else None,
+        ends if Field.TOKEN_EXPIRATION in may else None,
+        handle_ends if Field.SESSION_EXPIRATION in may else None,
     )
 
 
