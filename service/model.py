@@ -118,7 +118,7 @@ class SessionQuery(NamedTuple):
         return f"SessionQuery({self.site!r}, {self.provider!r}, sign_ids={self.sign_ids})"
 
 
-@value()
+@value(kw_only=False)
 class Exchange:
     """What the audit keeps of our calls to Gigya for one request, good or bad.
 
@@ -135,14 +135,9 @@ class Exchange:
 
     def opened_by(self, slot: int) -> "Exchange":
         """Return it with the slot of the key that opened the reply."""
+        calls, took = self.attempts, self.milliseconds
         return Exchange(
-            error_code=self.error_code,
-            call_id=self.call_id,
-            attempts=self.attempts,
-            milliseconds=self.milliseconds,
-            cached=self.cached,
-            key_slot=slot,
-            asked_at=self.asked_at,
+            self.error_code, self.call_id, calls, took, self.cached, slot, self.asked_at
         )
 
 

@@ -11,11 +11,13 @@ MASK: Final = "Secret(***)"
 class Secret(Generic[T]):
     """Holds a value; ``reveal`` is the only way out, and it can be grepped for."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "alias")
     __hash__ = None  # type: ignore[assignment]  # a secret is never a dictionary's key
 
     def __init__(self, value: T) -> None:
         self._value: T = value
+        self.alias: tuple[object, str] | None = None
+        """Who calls it what, where it must not be told: a kept secret is spoken of again."""
 
     def reveal(self) -> T:
         """Return the value itself; every call of this is one of the named doors out."""

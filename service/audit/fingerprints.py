@@ -60,12 +60,14 @@ class AuditKey:
 
     def of_tokens(self, tokens: Mapping[str, Secret[str] | int]) -> dict[str, str]:
         """Return the fingerprint of each token by its name; a number is none."""
-        found, key, key_id = {}, self._token, self.id
+        found = {}
         for name, token in tokens.items():
-            if isinstance(token, Secret):  # as of_token does, which would be a call for each
-                mac = key.copy()
-                mac.update(token.reveal().encode("utf-8", "surrogatepass"))
-                found[name] = f"{key_id}:{mac.finalize().hex()[:32]}"
+            if isinstance(token, Secret):
+                alias = token.alias
+                if alias is None or alias[0] is not self:
+                    fingerprint = self._fingerprint(self._token, token.reveal())
+                    alias = token.alias = (self, fingerprint)
+                found[name] = alias[1]
         return found
 
     def link(self, previous: bytes, octets: bytes) -> str:

@@ -20,8 +20,11 @@ K = TypeVar("K", bound=Hashable)
 COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
 """Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
 COOL_DOWN: Final = 1.0
-OVERHEAD: Final = 1200
-"""Bytes that an entry takes beside its texts and its key's, rounded up."""
+OVERHEAD: Final = 1650
+"""Bytes that an entry takes beside its texts and its key's, rounded up.
+
+What the audit calls its tokens is in it: of a session that is handed out again that is known.
+"""
 
 HIT: Final = "hit"
 MISS: Final = "miss"

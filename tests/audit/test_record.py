@@ -322,6 +322,13 @@ class TestAuditKey:
         assert {"access_token": token} == KEY.of_tokens({"access_token": Secret(text), "left": 3})
         assert of_chain == KEY.link(previous, octets)
 
+    @given(st.lists(st.sampled_from([KEY, OLD_KEY]), max_size=5))
+    def test_of_a_kept_token(self, keys: list[AuditKey]) -> None:
+        """A token that is released again has the fingerprint that the key of the moment gives."""
+        token = Secret("kept")
+        for key in keys:
+            assert {"access_token": key.of_token(token)} == key.of_tokens({"access_token": token})
+
     def test_apart(self) -> None:
         """A UID and a token of the same text have different fingerprints, as have two keys."""
         found = {KEY.of_uid(Uid("x")), KEY.of_token(Secret("x")), OLD_KEY.of_uid(Uid("x"))}

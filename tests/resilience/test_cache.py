@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -5,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from service.audit.fingerprints import AuditKey
 from service.deadline import Clock
 from service.errors import NoSession, ReauthenticationRequired, ServiceError, UpstreamUnavailable
 from service.model import Exchange, Session
@@ -36,6 +38,21 @@ def session(
         ),
         fetched_at=NOW,
         exchange=Exchange(attempts=2, milliseconds=50, call_id="call", error_code=0),
+    )
+
+
+def whole_session(number: int) -> Session:
+    """Return one that holds all there may be, none of it shared with another."""
+    text = f"{number:0200d}"
+    return Session(
+        auth_token=Secret(f"{text}a"),
+        token_secret=Secret(f"{text}s"),
+        token_expires_at=datetime.fromtimestamp(NOW + 3600 + number, UTC),
+        session_handle=Secret(f"{text}h"),
+        session_expires_at=datetime.fromtimestamp(NOW + 7200 + number, UTC),
+        provider_uid=Secret(f"{text}u"),
+        fetched_at=NOW,
+        exchange=Exchange(0, f"{number:032x}", 1, 0.5 + number, asked_at=NOW - number / 9),
     )
 
 
@@ -104,6 +121,28 @@ class TestCache:
         cache.keep(0, session(size=5000))
 
         assert None is cache.session(0, max_age=None)
+
+    def test_counts_no_less_than_is_taken(self, time: Time) -> None:
+        """The octets counted cover what entries take, their tokens' fingerprints among it."""
+        bounds = Bounds(ttl=60, margin=0, entries=1000, octets=10**9)
+        cache: Cache[str] = Cache(bounds, clock=Clock(wall=time, monotonic=time), weigh=len)
+        audit_key = AuditKey(bytes(32))
+
+        tracemalloc.start()
+        try:
+            for number in range(500):
+                key = f"{number:0100d}"
+                cache.keep(key, whole_session(number))
+                kept = cache.session(key, max_age=None)
+                assert kept is not None
+                for token in (kept.auth_token, kept.token_secret, kept.session_handle):
+                    assert token is not None
+                    audit_key.of_tokens({"token": token})
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert 0.6 * cache.octets < taken <= cache.octets
 
     def test_counts_the_key(self, time: Time) -> None:
         """A UID may be longer than any token."""
