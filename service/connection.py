@@ -14,7 +14,7 @@ import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.hatch import Cycle, Hatch, Together
+from service.hatch import Cycle
 from service.heads import (
     FRAMING,
     MALFORMED,
@@ -26,7 +26,7 @@ from service.heads import (
     size,
     without_offer,
 )
-from service.model import PEER_CERTIFICATE, PEER_DISTRUSTED, WHOLE_BODY
+from service.model import AT_ONCE, PEER_CERTIFICATE, PEER_DISTRUSTED
 from service.parting import PIPELINED, Limit, Parting
 from service.reception import Hall
 from service.tls import PeerCertificate
@@ -169,7 +169,6 @@ class Connection(Parting):
         else:
             cycle.more_body = False
             cycle.message_event.set()
-            self.scope[WHOLE_BODY] = cycle.whole_body
         self._reading = Reading.NOTHING
         self._limit.stop()
 
@@ -201,13 +200,9 @@ class Connection(Parting):
 
     def _cycle(self, version: str) -> Cycle:
         """Return what the application of that request receives from and sends to."""
-        kind: type[Cycle] = Hatch
-        out: Any = Together(self.transport)  # all that a cycle calls of a transport
-        if self.scope["method"] == "HEAD":  # whose answers end with their heads
-            kind, out = Cycle, self.transport
-        return kind(
+        cycle = self.scope[AT_ONCE] = Cycle(
             scope=self.scope,
-            transport=out,
+            transport=self.transport,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -218,6 +213,7 @@ class Connection(Parting):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        return cycle
 
     def _take(self, data: bytes) -> None:
         if self._deaf or self.transport.is_closing():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType, Protocol
 
 from service.secret import Secret
 from service.values import value
@@ -19,13 +19,25 @@ PEER_CERTIFICATE: Final = "service.peer_certificate"
 PEER_DISTRUSTED: Final = "service.peer_distrusted"
 """Key under which it puts ``True`` if no authority is left that would verify it now."""
 
-WHOLE_BODY: Final = "service.whole_body"
-"""Key of the ASGI scope under which a listener puts, once nothing of the body is awaited, what
-returns the body when called; or ``None``, where ``receive`` is to tell what became of it."""
+AT_ONCE: Final = "service.at_once"
+"""Key of the ASGI scope under which a listener puts an ``AtOnce``."""
 
 ON_GONE: Final = "service.on_gone"
 """Key of the ASGI scope's ``state`` under which an application puts what the listener is to call
 when the peer has gone: a message that nobody waits for would come to nobody."""
+
+
+class AtOnce(Protocol):
+    """What a listener does in one step beside ``receive`` and ``send``, where it can."""
+
+    def whole_body(self) -> bytes | None:
+        """Return the request's body, or ``None`` where ``receive`` has more to tell."""
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Send an answer, and return whether it is sent; if not, ``send`` has more to do.
+
+        ``lines`` are its headers, which say the length of ``body``, each with its end (RFC 9112).
+        """
 
 
 class Field(StrEnum):

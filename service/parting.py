@@ -12,7 +12,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.heads import PIPELINE, Unacceptable
-from service.model import ON_GONE, WHOLE_BODY
+from service.model import AT_ONCE, ON_GONE
 from service.reception import Hall, peer_key
 
 LINGER: Final = 2.0
@@ -159,7 +159,7 @@ class Parting(HttpToolsProtocol):
             self._running.message_event.set()
             if on_gone := self._running.scope["state"].get(ON_GONE):
                 on_gone()
-            self._running.scope.pop(WHOLE_BODY, None)  # type: ignore[typeddict-item]  # our own
+            self._running.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]  # our own
         self._idleness.stop()
         self._cutting.stop()
         self.hall.places.leave(self, self._peer)
@@ -168,7 +168,7 @@ class Parting(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or see that the peer takes its answer."""
         if self._running is not None:  # else scope and cycle hold each other until collected
-            self._running.scope.pop(WHOLE_BODY, None)  # type: ignore[typeddict-item]  # our own
+            self._running.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]  # our own
         if self.transport.is_closing():
             self._cutting.begin(LINGER, self._cut)
         elif self.pipeline:

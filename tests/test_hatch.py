@@ -1,53 +1,21 @@
-"""What goes through the hatch is what uvicorn itself would have read and written."""
+"""What is done at once is what uvicorn itself would have read and written in parts."""
 
 import asyncio
 import logging
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.hatch import USUAL, Cycle, Hatch, Together, usual_headers
+from service.api.headers import lines_of
+from service.hatch import Cycle
 
 DATE = (b"date", b"Fri, 15 Jan 2027 08:00:00 GMT")
-NAMES = st.sampled_from(
-    [*sorted(USUAL), b"Content-Length", b"connection", b"transfer-encoding", b"x", b"a: b", b"a\nb"]
-)
-VALUES = st.sampled_from(
-    [
-        b"",
-        b"0",
-        b"4",
-        b"04",
-        b"+4",
-        b"4 ",
-        b"close",
-        b"chunked",
-        b"a\tb",
-        b"a\r\nb: c",
-        b"\0",
-        b"\xe9",
-    ]
-)
-LENGTHS = st.sampled_from([b"0", b"4"]).map(lambda length: [(b"content-length", length)])
-HEADERS = LENGTHS | st.lists(st.tuples(NAMES, VALUES), max_size=3)
-STARTS = st.builds(
-    lambda status, headers: {"type": "http.response.start", "status": status, "headers": headers},
-    st.sampled_from([200, 204, 304, 401, 503]),
-    st.builds(list.__add__, LENGTHS, HEADERS) | HEADERS,
-)
-BODIES = st.builds(
-    lambda octets, more: {"type": "http.response.body", "body": octets, "more_body": more},
-    st.sampled_from([b"", b"fo", b"four", b"fours"]),
-    st.booleans(),
-)
-BARE = st.sampled_from(
-    [{"type": "http.response.start", "status": 200}, {"type": "http.response.body"}]
-)
-ANSWERS = st.builds(lambda start, bodies: [start, *bodies], STARTS, st.lists(BODIES, max_size=3))
+NAMES = st.sampled_from([b"allow", b"content-type", b"retry-after", b"x"])
+VALUES = st.sampled_from([b"", b"0", b"a\tb", b"text, text", b"\xe9"])
+HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=3)
 
 
 class Wire(asyncio.Transport):
@@ -56,11 +24,13 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes = 0
         self.closed = 0
         self.is_read = True
 
     def write(self, data: Any) -> None:
         self.written += data
+        self.writes += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -76,16 +46,17 @@ class Wire(asyncio.Transport):
 
 
 def cycle_on(
-    out: Together,
+    wire: Wire,
     answered: list[bool],
-    kind: type[RequestResponseCycle] = Hatch,
+    kind: type[RequestResponseCycle] = Cycle,
     *,
     keep_alive: bool = True,
+    method: str = "GET",
 ) -> RequestResponseCycle:
     """Return a cycle that waits for its application; ``answered`` gets a member at its end."""
     return kind(
-        scope={"type": "http", "method": "GET"},  # type: ignore[typeddict-item]  # all it reads
-        transport=out,  # type: ignore[arg-type]  # all that it calls
+        scope={"type": "http", "method": method},  # type: ignore[typeddict-item]  # all it reads
+        transport=wire,
         flow=FlowControl(Wire()),
         logger=logging.getLogger("uvicorn.error"),
         access_logger=logging.getLogger("uvicorn.access"),
@@ -106,27 +77,39 @@ def state_of(cycle: RequestResponseCycle) -> dict[str, Any]:
 
 
 async def outcome(
-    kind: type[RequestResponseCycle], messages: list[Any], **given: bool
+    kind: type[RequestResponseCycle],
+    answers: list[tuple[int, list[tuple[bytes, bytes]], bytes]],
+    *,
+    method: str,
+    keep_alive: bool,
+    disconnected: bool,
 ) -> dict[str, Any]:
-    """Return all that there is to see of an answer, through the hatch or by uvicorn alone."""
+    """Return all that there is to see of answers, sent at once or by uvicorn alone."""
     answered: list[bool] = []
-    out = Together(wire := Wire())
-    cycle = cycle_on(out, answered, kind, keep_alive=given["keep_alive"])
-    cycle.disconnected = given["disconnected"]
+    cycle = cycle_on(wire := Wire(), answered, kind, keep_alive=keep_alive, method=method)
+    cycle.disconnected = disconnected
     raised = []
-    for message in messages:
+    for status, headers, body in answers:
+        told = [*headers, (b"content-length", b"%d" % len(body))]
+        if isinstance(cycle, Cycle) and cycle.answer(status, lines_of(told), body):
+            continue
         try:
-            await cycle.send(dict(message))  # type: ignore[arg-type]  # some are of no type
-        except (RuntimeError, ValueError) as error:
+            await cycle.send({"type": "http.response.start", "status": status, "headers": told})
+            await cycle.send({"type": "http.response.body", "body": body})
+        except RuntimeError as error:
             raised.append(str(error))
-    state = state_of(cycle)
-    out.close()  # as behind an answer that broke off
-    return {**state, **vars(wire), "raised": raised, "answered": answered}
+    return {
+        **state_of(cycle),
+        "written": wire.written,
+        "closed": wire.closed,
+        "raised": raised,
+        "answered": answered,
+    }
 
 
 async def receive(cycle: RequestResponseCycle) -> Any:
     """Receive, without a wait where the cycle has a whole body."""
-    if isinstance(cycle, Cycle) and not cycle.more_body:
+    if isinstance(cycle, Cycle):
         body = cycle.whole_body()
         if body is not None:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -138,7 +121,7 @@ async def received(kind: type[RequestResponseCycle], **given: Any) -> list[Any]:
 
     ``parts`` are those of a body that came before, of which ``more_body`` may be to come.
     """
-    cycle = cycle_on(Together(wire := Wire()), [], kind)
+    cycle = cycle_on(wire := Wire(), [], kind)
     for name in ("more_body", "disconnected", "response_complete", "waiting_for_100_continue"):
         setattr(cycle, name, given[name])
     if given["is_paused"]:
@@ -152,25 +135,50 @@ async def received(kind: type[RequestResponseCycle], **given: Any) -> list[Any]:
     for _ in range(2):
         receiving = asyncio.create_task(receive(cycle))
         await asyncio.sleep(0)
-        seen += [receiving.done() and receiving.result(), state_of(cycle), dict(vars(wire))]
+        seen += [
+            receiving.done() and receiving.result(),
+            state_of(cycle),
+            wire.written,
+            wire.is_read,
+        ]
         receiving.cancel()
         await asyncio.wait([receiving])
     return seen
 
 
-class TestHatch:
+class TestCycle:
     @settings(max_examples=400)
     @given(
-        messages=ANSWERS | st.lists(STARTS | BODIES | BARE, max_size=4),
+        answers=st.lists(
+            st.tuples(st.sampled_from([200, 401, 503]), HEADERS, st.sampled_from([b"", b"four"])),
+            min_size=1,
+            max_size=2,
+        ),
+        method=st.sampled_from(["GET", "POST", "HEAD"]),
         keep_alive=st.booleans(),
         disconnected=st.sampled_from([False, False, False, True]),
     )
-    def test_changes_nothing(self, messages: list[Any], **given: bool) -> None:
-        """Whatever an application says: the octets, the errors and the state after it are one."""
+    def test_answers_at_once_as_in_parts(self, **given: Any) -> None:
+        """Whatever is answered: the octets, the errors and the state after it are uvicorn's."""
         through, alone = (
-            asyncio.run(outcome(kind, messages, **given)) for kind in (Hatch, RequestResponseCycle)
+            asyncio.run(outcome(kind, **given)) for kind in (Cycle, RequestResponseCycle)
         )
         assert alone == through
+
+    async def test_answers_in_one_write(self) -> None:
+        """Head and body leave together, which is one packet."""
+        cycle = cycle_on(wire := Wire(), [])
+        assert isinstance(cycle, Cycle)
+        assert cycle.answer(200, b"content-length: 4\r\n", b"four")
+        assert 1 == wire.writes
+
+    async def test_does_not_answer_a_peer_that_does_not_read(self) -> None:
+        """While the transport's buffer is full, to send is to wait."""
+        cycle = cycle_on(wire := Wire(), [])
+        assert isinstance(cycle, Cycle)
+        cycle.flow.pause_writing()
+        assert not cycle.answer(200, b"content-length: 0\r\n", b"")
+        assert (b"", False) == (wire.written, cycle.response_started)
 
     @settings(max_examples=200)
     @given(
@@ -184,50 +192,6 @@ class TestHatch:
     def test_waits_for_nothing_that_is_here(self, **given: Any) -> None:
         """Whatever has come of a body, and whoever has gone: it is received as from uvicorn."""
         through, alone = (
-            asyncio.run(received(kind, **given)) for kind in (Hatch, RequestResponseCycle)
+            asyncio.run(received(kind, **given)) for kind in (Cycle, RequestResponseCycle)
         )
         assert alone == through
-
-    async def test_waits_for_a_peer_that_does_not_read(self) -> None:
-        """While the transport's buffer is full nothing goes on."""
-        out = Together(Wire())
-        cycle = cycle_on(out, [])
-        cycle.flow.pause_writing()
-        headers = [(b"content-length", b"0")]
-        sending = asyncio.create_task(
-            cycle.send({"type": "http.response.start", "status": 200, "headers": headers})
-        )
-        await asyncio.sleep(0)
-        before = out.head
-        cycle.flow.resume_writing()
-        await sending
-        assert (b"", b"HTTP/1.1 200 OK") == (before, (out.head or b"").partition(b"\r")[0])
-
-
-class TestUsualHeaders:
-    def test_are_those_of_our_answers(self) -> None:
-        """A length, and what goes with it, in the order in which they are given."""
-        given = [DATE, (b"content-length", b"12"), (b"audit-id", b"0" * 32)]
-        length, lines = usual_headers(given) or (0, b"")
-        assert 12 == length
-        assert [b"date", b"content-length", b"audit-id"] == [
-            line.partition(b":")[0] for line in lines.splitlines()
-        ]
-
-    @pytest.mark.parametrize(
-        "header",
-        [
-            (b"content-length", b"12"),
-            (b"connection", b"close"),
-            (b"transfer-encoding", b"chunked"),
-            (b"Date", b"now"),
-            (b"allow", b"GET\r\nx: y"),
-        ],
-    )
-    def test_are_not_what_needs_a_look(self, header: tuple[bytes, bytes]) -> None:
-        """What comes twice, speaks of the connection or is spelled otherwise is uvicorn's."""
-        assert usual_headers([(b"content-length", b"12"), header]) is None
-
-    def test_have_a_length(self) -> None:
-        """Without one, an answer goes out in chunks."""
-        assert usual_headers([DATE]) is None

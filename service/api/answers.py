@@ -12,20 +12,28 @@ from service.broker import Release
 from service.model import TokenRequest
 from service.secret import Secret
 
-_HEADERS: Final = (
-    (b"cache-control", b"no-store"),
-    (b"content-type", b"application/json"),
+_LINES: Final = b"\r\n".join(
+    (
+        b"cache-control: no-store",
+        b"content-type: application/json",
+        b"content-length: %d",
+        b"audit-id: %b",
+        b"",
+    )
 )
 
 
 class JsonAnswer:
     """A 200 of JSON in UTF-8 that nothing between us and the caller may keep."""
 
-    __slots__ = ("body", "headers")
+    __slots__ = ("body",)
 
     def __init__(self, content: Any) -> None:
         self.body = orjson.dumps(content)
-        self.headers = [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
+
+    def lines(self, audit_id: str) -> bytes:
+        """Return its headers, with the entry's id among them, each with its end."""
+        return _LINES % (len(self.body), audit_id.encode())
 
 
 Endpoint = Callable[[Scope, Receive], Awaitable[JsonAnswer]]

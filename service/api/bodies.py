@@ -10,7 +10,7 @@ from service.api.headers import CONTENT_LENGTH, HEADERS
 from service.api.requests import LARGEST_BODY
 from service.deadline import Deadline
 from service.errors import RequestTimeout, RequestTooLarge
-from service.model import WHOLE_BODY
+from service.model import AT_ONCE, AtOnce
 
 _TOO_LARGE: Final = f"The body is larger than {LARGEST_BODY} bytes. Shorten `context`."
 
@@ -25,9 +25,9 @@ async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: D
     That is within ``limit`` seconds, and before ``deadline``. Raises ``RequestTooLarge`` (as soon
     as the announced length says so), ``RequestTimeout``, and ``CallerGone``.
     """
-    if take_it := scope.get(WHOLE_BODY):  # a timer would cost more than to read it
-        body: bytes | None = take_it()
-        return await _collect(receive) if body is None else _within_cap(body)
+    at_once: AtOnce | None = scope.get(AT_ONCE)
+    if at_once is not None and (body := at_once.whole_body()) is not None:
+        return _within_cap(body)  # a timer would cost more than to read it
     if _announced(scope[HEADERS].get(CONTENT_LENGTH, ())) > LARGEST_BODY:
         raise RequestTooLarge(_TOO_LARGE)
     seconds = min(limit, deadline.remaining())

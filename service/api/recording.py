@@ -9,16 +9,16 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.answers import Endpoint, JsonAnswer
 from service.api.bodies import CallerGone
-from service.api.headers import HEADERS, TRACEPARENT, by_name
-from service.api.problems import Headers, render
+from service.api.headers import AUDIT_ID, HEADERS, TRACEPARENT, by_name, headers_of, lines_of
+from service.api.problems import render
 from service.audit.record import CANCELLED, Entry
 from service.errors import InternalError, Overloaded, RateLimited, ServiceError, ShuttingDown
+from service.model import AT_ONCE, AtOnce
 
 ENTRY: Final = "gigya_credential_proxy.entry"
 """Where a scope holds its request's audit entry."""
 
 GONE: Final = "caller-gone"
-AUDIT_ID: Final = b"audit-id"
 
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
@@ -76,21 +76,24 @@ class Recording:
             if self._is_closing() or self.in_flight > self._most_in_flight:
                 self._turn_away()
             answer = await self._app(scope, receive)
-            await _send(send, entry, 200, answer.headers, answer.body)
+            entry.status = status = 200
+            lines = answer.lines(entry.audit_id)
+            if not _sent_at_once(scope, status, lines, answer.body):
+                await _send(send, status, lines, answer.body)
         except ServiceError as error:
-            await self._refuse(entry, error, send, instead_of=answer)
+            await self._refuse(entry, error, scope, send, instead_of=answer)
         except CallerGone:
             entry.outcome = GONE
         except asyncio.CancelledError:
             # Only the end of the process cancels. What was recorded stays what was recorded.
             if not entry.is_committed:
                 await self._refuse(
-                    entry, ShuttingDown(CUT), send, instead_of=answer, outcome=CANCELLED
+                    entry, ShuttingDown(CUT), scope, send, instead_of=answer, outcome=CANCELLED
                 )
             raise
         except Exception as error:  # noqa: BLE001  # the last place that can record it
             self._unexpected(entry, error)
-            await self._refuse(entry, InternalError(FAULT), send, instead_of=answer)
+            await self._refuse(entry, InternalError(FAULT), scope, send, instead_of=answer)
         finally:
             self.in_flight -= 1
             if not entry.is_committed:
@@ -110,6 +113,7 @@ class Recording:
         self,
         entry: Entry,
         error: ServiceError,
+        scope: Scope,
         send: Send,
         *,
         instead_of: JsonAnswer | None,
@@ -122,7 +126,9 @@ class Recording:
         status, headers, body = render(error, entry.audit_id)
         entry.status = status
         await self._commit(entry)
-        await _send(send, entry, status, headers, body)
+        lines = lines_of([*headers, (AUDIT_ID, entry.audit_id.encode())])
+        if not _sent_at_once(scope, status, lines, body):
+            await _send(send, status, lines, body)
 
     async def _commit(self, entry: Entry) -> None:
         is_refused = entry.caller is None or entry.outcome == RateLimited.code
@@ -138,11 +144,16 @@ FAULT: Final = (
 )
 
 
-async def _send(send: Send, entry: Entry, status: int, headers: Headers, body: bytes) -> None:
-    """Send one answer whole, with the entry's id on it."""
-    entry.status = status
-    told = [*headers, (AUDIT_ID, entry.audit_id.encode())]
-    await send({"type": "http.response.start", "status": status, "headers": told})
+def _sent_at_once(scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
+    """Send an answer if the listener takes it whole, and return whether it does."""
+    at_once: AtOnce | None = scope.get(AT_ONCE)
+    return at_once is not None and at_once.answer(status, lines, body)
+
+
+async def _send(send: Send, status: int, lines: bytes, body: bytes) -> None:
+    """Send an answer in parts (ASGI 3)."""
+    headers = headers_of(lines)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from service.api.headers import AUDIT_ID, lines_of
 from service.api.problems import BEFORE, render
-from service.api.recording import AUDIT_ID
 from service.audit.journal import Journal
 from service.errors import Overloaded, ServiceError
 from service.heads import REFUSALS, Unacceptable
@@ -60,6 +60,5 @@ class _Answer:
     def to(cls, error: ServiceError, status: HTTPStatus | None = None) -> "_Answer":
         """Return the answer that tells of ``error``."""
         _, headers, body = render(error, _PLACE, status)
-        headers = [*headers, (AUDIT_ID, _PLACE.encode())]
-        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        lines = lines_of([*headers, (AUDIT_ID, _PLACE.encode())])
         return cls(error.code, error.reason, lines + b"\r\n" + body)

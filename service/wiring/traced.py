@@ -15,7 +15,7 @@ from service.gigya.replies import Reply
 from service.gigya.sealing import Sealing, unsealed
 from service.gigya.session_info import Unseal
 from service.http_methods import OTHER, told
-from service.model import Caller
+from service.model import AT_ONCE, Caller
 from service.outbound import Answer, Outbound
 from service.policy import Decide, Decision, Policy, Question
 from service.secret import Secret
@@ -122,6 +122,7 @@ class _Traced:
             ours = (HEADER, self._tracer.traceparent().encode())
             headers = [*(each for each in scope["headers"] if each[0] != HEADER), ours]
             inner = {**scope, "headers": headers}
+            inner.pop(AT_ONCE, None)  # what is sent past us has no span
             with ExitStack() as response:
                 try:
                     await self._app(inner, receive, _Responding(send, self._tracer, response))

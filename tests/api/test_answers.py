@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.api.answer_members import ANSWER_MEMBERS
 from service.api.answers import JsonAnswer, release_answer
+from service.api.headers import headers_of, lines_of
 from service.api.members import LONGEST_CONTEXT
 from service.broker import Release
 from service.model import Exchange, Field, ProviderTokens, Session, SiteName, TokenRequest, Uid
@@ -126,7 +127,19 @@ class TestReleaseAnswer:
 
     def test_nobody_between_may_keep_it(self) -> None:
         """The answer says that it must not be stored."""
-        assert b"no-store" == dict(JsonAnswer({}).headers)[b"cache-control"]
+        assert b"no-store" == dict(headers_of(JsonAnswer({}).lines("")))[b"cache-control"]
+
+    def test_has_what_a_whole_answer_needs(self) -> None:
+        """Its headers are lines that say how long it is, and which record tells of it."""
+        answer = JsonAnswer({"a": "é"})
+        expected = [
+            (b"cache-control", b"no-store"),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"audit-id", b"0" * 32),
+        ]
+        assert expected == headers_of(answer.lines("0" * 32))
+        assert lines_of(expected) == answer.lines("0" * 32)
 
     @pytest.mark.parametrize("context", [None, False, 0, "", [], {}, {"a": None}], ids=repr)
     def test_an_empty_context_is_handed_back(self, context: Any) -> None:

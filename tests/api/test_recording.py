@@ -8,9 +8,11 @@ import pytest
 from starlette.types import Message, Receive, Scope
 
 from service.api.answers import Endpoint, JsonAnswer
+from service.api.headers import headers_of
 from service.api.recording import ENTRY, Recording
 from service.audit.record import RELEASED, Entry
-from service.errors import AccessDenied, AuditUnavailable, Missing, ServiceError
+from service.errors import AccessDenied, AuditUnavailable, Missing, ServiceError, ShuttingDown
+from service.model import AT_ONCE
 from tests.house import TOKEN, House, body
 from tests.listening import listening
 
@@ -60,7 +62,12 @@ class Desk:
             most_in_flight=most,
         )
 
-    async def ask(self, *headers: tuple[bytes, bytes], client: Any = ("192.0.2.7", 1)) -> None:
+    async def ask(
+        self,
+        *headers: tuple[bytes, bytes],
+        client: Any = ("192.0.2.7", 1),
+        at_once: "AtOnce | None" = None,
+    ) -> None:
         """Serve one request."""
         scope: Scope = {
             "type": "http",
@@ -68,6 +75,7 @@ class Desk:
             "path": "/",
             "headers": list(headers),
             "client": client,
+            AT_ONCE: at_once,
         }
         self.scope = scope
         await self.recording(scope, _silent, self._send)
@@ -81,6 +89,23 @@ class Desk:
     def document(self) -> Any:
         """The problem that was answered."""
         return json.loads(self.sent[-1]["body"])
+
+
+class AtOnce:
+    """Takes an answer whole, if at all; has what it ``taken`` as the parts it is made of."""
+
+    def __init__(self, *, takes: bool) -> None:
+        self.taken: list[Message] = []
+        self._takes = takes
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        if self._takes:
+            headers = headers_of(lines)
+            self.taken = [
+                {"type": "http.response.start", "status": status, "headers": headers},
+                {"type": "http.response.body", "body": body},
+            ]
+        return self._takes
 
 
 async def _silent() -> Message:
@@ -112,9 +137,22 @@ class TestRecording:
         await desk.ask()
 
         assert [{"outcome": "answered", "reason": None, "status": 200}] == desk.journal.kept
-        assert [*JsonAnswer({}).headers, (b"audit-id", b"0" * 32)] == desk.sent[0]["headers"]
+        assert headers_of(JsonAnswer({}).lines("0" * 32)) == desk.sent[0]["headers"]
         assert {"type": "http.response.body", "body": b"{}"} == desk.sent[1]
         assert ["answered"] == desk.observed
+
+    @pytest.mark.parametrize("takes", [True, False])
+    @pytest.mark.parametrize("app", [answering(), raising(ShuttingDown("Ask again."))])
+    async def test_sends_whole_what_is_taken_whole(self, app: Endpoint, *, takes: bool) -> None:
+        """A listener that takes an answer whole gets the same as one that takes it in parts."""
+        in_parts, desk, at_once = Desk(app), Desk(app), AtOnce(takes=takes)
+        await in_parts.ask()
+
+        await desk.ask(at_once=at_once)
+
+        assert in_parts.journal.kept == desk.journal.kept
+        assert in_parts.sent == (at_once.taken if takes else desk.sent)
+        assert takes == (not desk.sent)
 
     async def test_an_outcome_must_be_earned(self) -> None:
         """Whoever does not say how it ended has ended in a fault."""
