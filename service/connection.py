@@ -164,8 +164,9 @@ class Connection(Parting):
         if self._reading is not Reading.BODY:
             return  # for ``_decline``
         cycle = self.cycle
-        if cycle.response_complete:
-            self._idleness.begin()  # where the body came after the answer
+        if cycle.response_complete:  # the body came after the answer
+            if not self.transport.is_closing():
+                self._idleness.begin()
         else:
             cycle.more_body = False
             cycle.message_event.set()

@@ -6,6 +6,7 @@ costs a request more than what is kept here.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from math import inf
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
@@ -20,7 +21,8 @@ _WHEN: Final = attrgetter("at")
 class Endings(Generic[W]):
     """Whoever waits, with the deadline of each; ``end`` gets those that still wait at theirs.
 
-    Who waits is told apart by its hash. All deadlines are of one clock. ``end`` must not raise.
+    Who waits is told apart by its hash. All deadlines are of one clock, which goes as the loop's
+    does; they are all of one loop.
     """
 
     __slots__ = ("_deadlines", "_end", "_rings_at", "_timer")
@@ -46,14 +48,21 @@ class Endings(Generic[W]):
             self._timer.cancel()
         self._rings_at = deadline.at
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(deadline.remaining(), self._ring)
+        # In a context of its own: it is for all, and outlives the request that happens to set it.
+        self._timer = loop.call_later(deadline.remaining(), self._ring, context=Context())
 
     def _ring(self) -> None:
-        # The timer says what time it is: a clock could say that it is a moment too early.
-        late = [who for who, deadline in self._deadlines.items() if deadline.at <= self._rings_at]
+        """End all that is late by now, which may be more than what the timer was set for."""
+        waiting = self._deadlines
+        now = self._rings_at  # by the timer: a clock could say that it is a moment too early
+        if waiting:
+            now = max(now, next(iter(waiting.values())).monotonic())
+        late = [who for who, deadline in waiting.items() if deadline.at <= now]
         self._rings_at, self._timer = inf, None
-        for waiter in late:
-            del self._deadlines[waiter]
-            self._end(waiter)
-        if self._deadlines:
-            self._set(min(self._deadlines.values(), key=_WHEN))
+        try:
+            for waiter in late:
+                if waiting.pop(waiter, None) is not None:  # none that another's end has discarded
+                    self._end(waiter)
+        finally:
+            if waiting:
+                self._set(min(waiting.values(), key=_WHEN))

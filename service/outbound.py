@@ -173,7 +173,7 @@ class Outbound:
 
     def _admit(self, body: bytes | bytearray, encodings: Sequence[str]) -> None:
         """Raise ``EncodedBody`` or ``TooLarge`` for a body that has come so far and is either."""
-        if encodings and ", ".join(encodings).strip().lower() != "identity":
+        if encodings and ", ".join(encodings).strip(" \t").lower() != "identity":
             raise EncodedBody
         if len(body) > self._cap:
             raise TooLarge

@@ -79,7 +79,7 @@ class Idleness:
         """Be idle from now on."""
         self.since = self._loop.time()
         if self._due is None:
-            self._due = self._loop.call_later(self._seconds, self._look)
+            self._set(self._seconds)
 
     def stop(self) -> None:
         """Leave no timer behind."""
@@ -93,9 +93,13 @@ class Idleness:
             return
         left = self.since + self._seconds - self._loop.time()
         if left > ROUNDING:
-            self._due = self._loop.call_later(left, self._look)
+            self._set(left)
         else:
             self._call()
+
+    def _set(self, seconds: float) -> None:
+        # In a context of its own: it outlives the request that happens to set it.
+        self._due = self._loop.call_later(seconds, self._look, context=Context())
 
 
 class Flow(FlowControl):
@@ -148,7 +152,8 @@ class Parting(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Forgive it, unless it was to end anyhow."""
         super().resume_writing()
-        if not self.transport.is_closing():
+        is_to_end = self._deaf and not self.is_busy
+        if not is_to_end and not self.transport.is_closing():
             self._cutting.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -159,7 +164,9 @@ class Parting(HttpToolsProtocol):
             self._running.message_event.set()
             if on_gone := self._running.scope["state"].get(ON_GONE):
                 on_gone()
-            self._running.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]  # our own
+            _let_go(self._running)
+        for waiting, _ in self.pipeline:
+            _let_go(waiting)
         self._idleness.stop()
         self._cutting.stop()
         self.hall.places.leave(self, self._peer)
@@ -167,8 +174,8 @@ class Parting(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or see that the peer takes its answer."""
-        if self._running is not None:  # else scope and cycle hold each other until collected
-            self._running.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]  # our own
+        if self._running is not None:
+            _let_go(self._running)
         if self.transport.is_closing():
             self._cutting.begin(LINGER, self._cut)
         elif self.pipeline:
@@ -263,6 +270,11 @@ class Parting(HttpToolsProtocol):
         if reason is not None:
             self.hall.tell("too-slow", reason, self.client)
         self.transport.abort()
+
+
+def _let_go(cycle: RequestResponseCycle) -> None:
+    """Have a scope no longer hold its cycle, which holds it: both would wait to be collected."""
+    cycle.scope.pop(AT_ONCE, None)  # type: ignore[typeddict-item]  # our own
 
 
 def _head(answer: bytes) -> bytes:

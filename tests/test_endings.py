@@ -1,6 +1,9 @@
 """Many that wait under one timer, beside a timer each."""
 
 import asyncio
+import gc
+import weakref
+from contextvars import ContextVar
 from typing import Any, Final
 
 import pytest
@@ -48,14 +51,75 @@ class TestEndings:
         ]
         assert sorted(expected) == sorted(seen)
 
+    async def test_end_all_that_is_late_at_once(self) -> None:
+        """A loop that was busy over many deadlines has made all of them late, not one each turn."""
+        loop, clock, seen = asyncio.get_running_loop(), virtual_clock(), list[int]()
+        assert isinstance(loop, VirtualLoop)
+        endings = Endings[int](seen.append)
+        for who in range(9):
+            endings.add(who, Deadline.after(1.0 + who, clock))
+
+        loop.offset += 5.5
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert [0, 1, 2, 3, 4] == seen
+        await asyncio.sleep(60)
+        assert [*range(9)] == seen
+
+    async def test_may_end_another(self) -> None:
+        """Of two that are late the first may be what the second waited for."""
+        clock, seen = virtual_clock(), list[int]()
+
+        def end(who: int) -> None:
+            seen.append(who)
+            endings.discard(1 - who)
+
+        endings = Endings(end)
+        for who in range(2):
+            endings.add(who, Deadline.after(1.0, clock))
+        await asyncio.sleep(60)
+        assert [0] == seen
+
+    async def test_go_on_behind_a_failure(self) -> None:
+        """What cannot be ended keeps no other one waiting."""
+        loop, clock, seen = asyncio.get_running_loop(), virtual_clock(), list[int]()
+        loop.set_exception_handler(lambda *_: seen.append(-1))
+
+        def end(who: int) -> None:
+            if who == 0:
+                raise OSError
+            seen.append(who)
+
+        endings = Endings(end)
+        for who in range(3):
+            endings.add(who, Deadline.after(1.0, clock))
+        await asyncio.sleep(60)
+        assert [-1, 1, 2] == seen
+
+    async def test_keep_no_request_alive(self) -> None:
+        """The timer is for all of them, and holds nothing of whoever was the first."""
+        held, clock = ContextVar[object]("held"), virtual_clock()
+        endings = Endings[int](lambda _: None)
+
+        async def request() -> weakref.ref[asyncio.Event]:
+            held.set(mine := asyncio.Event())
+            endings.add(0, Deadline.after(60.0, clock))
+            return weakref.ref(mine)
+
+        gone = await asyncio.create_task(request())
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+
     async def test_have_one_timer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many come and go, the loop has one timer for them."""
         loop, clock, timers = asyncio.get_running_loop(), virtual_clock(), list[float]()
         call_later, endings = loop.call_later, Endings[int](lambda _: None)
 
-        def counted(seconds: float, *rest: Any) -> asyncio.TimerHandle:
+        def counted(seconds: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
             timers.append(seconds)
-            return call_later(seconds, *rest)
+            return call_later(seconds, *rest, **more)
 
         monkeypatch.setattr(loop, "call_later", counted)
         for who in range(100):

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from service.connection import Connection
 from service.model import AT_ONCE
+from service.parting import LINGER
 from service.reception import Hall, Refusal, Terms
 from tests.listening import GET, Held, answer, echo
 from tests.virtual_time import VIRTUAL, VirtualLoop
@@ -31,6 +32,7 @@ class Wire(asyncio.Transport):
         self.closed_at: float | None = None
         self.cut_at: float | None = None
         self.is_read = True
+        self.can_half_close = False
 
     @property
     def written(self) -> bytes:
@@ -49,7 +51,10 @@ class Wire(asyncio.Transport):
         return self.closed_at is not None
 
     def can_write_eof(self) -> bool:
-        return False
+        return self.can_half_close
+
+    def write_eof(self) -> None:
+        """Say that nothing more comes."""
 
     def pause_reading(self) -> None:
         self.is_read = False
@@ -205,6 +210,18 @@ class TestLimits:
         line.wire.closed_at = None
         await asyncio.sleep(1000)
         assert (None, None, []) == (line.wire.closed_at, line.wire.cut_at, line.reasons)
+
+    async def test_who_reads_at_last_is_not_waited_for_for_ever(self) -> None:
+        """A refusal behind an answer that was slow to leave ends the connection all the same."""
+        line = Line(idle_timeout=75)
+        line.wire.can_half_close = True
+        line.say(GET)
+        await asyncio.sleep(1)
+        line.connection.pause_writing()
+        line.say(b"GE\0T\r\n\r\n")
+        line.connection.resume_writing()
+        await asyncio.sleep(1000)
+        assert 1 + LINGER == line.wire.cut_at
 
 
 EXPECTS = HALF.replace(b"\r\n\r\n", b"\r\nExpect: 100-Continue\r\n\r\n")
