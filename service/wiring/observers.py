@@ -113,12 +113,15 @@ class RequestObserver:
         self._providers = providers
         self._patience = min(PATIENCE, deadline)
         self._requests = metrics.series("requests")
-        self._durations = metrics.series("request_duration_seconds")
         self._of_providers = metrics.series("provider_requests")
         for result in MEANINGS:
             metrics.begin("requests", NOBODY, result)
         for timed in (*TIMED, OTHERS):
             metrics.begin("request_duration_seconds", timed)
+        durations = metrics.series("request_duration_seconds")
+        self._durations = {
+            result: durations[(result if result in TIMED else OTHERS,)] for result in MEANINGS
+        }
         for outcome in sorted(RESULTS.keys() - _PROBLEM_FREE - {CANCELLED}):
             metrics.begin("problems", outcome)
 
@@ -133,24 +136,26 @@ class RequestObserver:
         """Log where something failed that should not."""
         self._log.unexpected(error, audit_id=entry.audit_id)
 
-    @quietly  # what cannot be counted is logged all the same
     def _count(self, entry: Entry, seconds: float) -> None:
-        metrics, result = self._metrics, RESULTS.get(entry.outcome, "failed")
-        if result == "failed" and self._was_hurried(entry):
-            result = ABANDONED
-        caller = entry.caller.name if entry.caller else NOBODY
-        self._requests[caller, result].value += 1
-        self._durations[(result if result in TIMED else OTHERS,)].observe(seconds)
-        if entry.provider is not None:
-            known = entry.provider in self._providers()
-            self._of_providers[entry.provider if known else OTHERS, result].value += 1
+        try:  # each request would pay for ``quietly``
+            result = RESULTS.get(entry.outcome, "failed")
+            if result == "failed" and self._was_hurried(entry):
+                result = ABANDONED
+            caller = NOBODY if entry.caller is None else entry.caller.name
+            self._requests[caller, result].value += 1
+            self._durations[result].observe(seconds)
+            if entry.provider is not None:
+                known = entry.provider in self._providers()
+                self._of_providers[entry.provider if known else OTHERS, result].value += 1
+        except Exception:  # noqa: BLE001  # what cannot be counted is logged all the same
+            return
         if entry.outcome not in _PROBLEM_FREE:
             code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
-            metrics.count("problems", code)
+            self._metrics.count("problems", code)
         if entry.would_deny and entry.outcome == RELEASED:
-            metrics.count("would_deny", caller)
+            self._metrics.count("would_deny", caller)
         if entry.reason in LIMITS:
-            metrics.count("limits_hit", caller, entry.reason)
+            self._metrics.count("limits_hit", caller, entry.reason)
 
     def _was_hurried(self, entry: Entry) -> bool:
         """Whether the caller's own deadline ended it, which was too short to tell of us or Gigya.
