@@ -111,9 +111,11 @@ def build(parts: Parts, *, config_file: Path) -> Application:
     """
     settings, world, metrics = parts.settings, parts.world, parts.metrics
     rules, cache = Rules(settings, world=world), _cache(parts)
+    fingerprint = Live(settings.fingerprint())
     followers = Followers(
         rules,
         cache,
+        fingerprint,
         metrics=metrics,
         log=parts.log,
         wall=world.clock.wall,
@@ -129,7 +131,7 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         world=world,
         observer=AuditObserver(metrics, parts.log, sinks=[s.name for s in settings.audit.sinks]),
         build=version(DISTRIBUTION),
-        config_hash=_Fingerprint(config.live),
+        config_hash=fingerprint,
         flooding=lambda: (*failed.drain(), *nobodys.drain()),
     )
     seen = CallerObserver(
@@ -174,20 +176,6 @@ def build(parts: Parts, *, config_file: Path) -> Application:
         reload=partial(_reload, watcher, book, parts.log),
         refused=threshold.refused,
     )
-
-
-class _Fingerprint:
-    """The hash of the configuration in use, computed once for each."""
-
-    def __init__(self, settings: Live[Settings]) -> None:
-        self._settings = settings
-        self._known: tuple[int, str] = (0, "")
-
-    def __call__(self) -> str:
-        current = self._settings.snapshot
-        if current.generation != self._known[0]:
-            self._known = (current.generation, current.value.fingerprint())
-        return self._known[1]
 
 
 class _Tables:

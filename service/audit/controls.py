@@ -50,7 +50,7 @@ def opening(around: Surroundings, beginning: Beginning) -> bytes:
         "torn": tear(beginning.torn, is_elsewhere=beginning.is_elsewhere),
         "at": beginning.at,
         "build": around.build,
-        "configuration": around.config_hash(),
+        "configuration": around.config_hash.value,
     }
     return _body(OPEN, around, members)
 

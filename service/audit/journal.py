@@ -80,7 +80,7 @@ class Journal:
         # A class takes keywords slowly, and so many all the more.
         entry = Entry(around.random(16).hex(), clock.wall(), clock.monotonic())
         entry.route, entry.method, entry.peer, entry.trace_id = route, method, peer, trace_id
-        entry.config_hash, entry.build = around.config_hash(), around.build
+        entry.config_hash, entry.build = around.config_hash.value, around.build
         entry.commit_to = self._commit
         return entry
 

@@ -15,8 +15,8 @@ from service.live import Live
 class Surroundings:
     """Keys, time, randomness, and what names this process.
 
-    ``random`` gives that many octets; ``config_hash`` is asked for each entry, since the
-    configuration can be replaced. ``boot`` names this run of the process in each chain.
+    ``random`` gives that many octets; ``config_hash`` is of the configuration in use,
+    which can be replaced. ``boot`` names this run of the process in each chain.
     ``flooding`` says from whom what is only counted came, since it was asked last.
     """
 
@@ -25,7 +25,7 @@ class Surroundings:
     random: Callable[[int], bytes]
     build: str
     boot: str
-    config_hash: Callable[[], str | None] = lambda: None
+    config_hash: Live[str]
     flooding: Callable[[], Sequence[Aggregate]] = tuple
 
 

@@ -8,6 +8,7 @@ from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring
 from service.audit.journal import Journal
 from service.audit.surroundings import Observer, Surroundings
 from service.floods import Aggregate
+from service.live import Live
 from service.settings.audit import Audit
 from service.watch import Change, Source, Watched, each_of
 from service.wiring.world import World
@@ -36,7 +37,7 @@ def journal(
     world: World,
     observer: Observer,
     build: str,
-    config_hash: Callable[[], str | None],
+    config_hash: Live[str],
     flooding: Callable[[], Sequence[Aggregate]],
 ) -> Journal:
     """Return the journal, not started."""

@@ -17,13 +17,15 @@ from service.wiring.reloading import CONFIGURATION, Rules
 class Followers:
     """What follows from a change of a watched file, beside its being counted.
 
-    ``wall`` gives UNIX seconds; ``build`` is the running version.
+    ``fingerprint`` is of the configuration in use and is replaced with it. ``wall`` gives UNIX
+    seconds; ``build`` is the running version.
     """
 
     def __init__(
         self,
         rules: Rules,
         cache: Cache[Key] | None,
+        fingerprint: Live[str],
         *,
         metrics: Metrics,
         log: Log,
@@ -32,6 +34,7 @@ class Followers:
     ) -> None:
         self._rules = rules
         self._cache = cache
+        self._fingerprint = fingerprint
         self._metrics = metrics
         self._log = log
         self._reloads = ReloadObserver(metrics, log, wall=wall)
@@ -54,6 +57,7 @@ class Followers:
         if change.outcome is not Outcome.REPLACED:
             return
         if change.name == CONFIGURATION and self._settings is not None:
+            self._fingerprint.replace(self._settings.value.fingerprint())
             self._rules.follow(self._settings.value)
             self._tell(self._settings.value)
             self._hear(self._settings.value.logging.level)
@@ -63,7 +67,7 @@ class Followers:
     def _tell(self, settings: Settings) -> None:
         metrics, limits = self._metrics, self._rules.limits
         metrics.forget("build_info")
-        metrics.set("build_info", 1, self._build, settings.fingerprint()[:16])
+        metrics.set("build_info", 1, self._build, self._fingerprint.value[:16])
         metrics.forget("caller_users")
         for caller in limits.callers:
             metrics.read("caller_users", partial(limits.users, caller), caller)

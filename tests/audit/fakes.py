@@ -56,7 +56,7 @@ def surroundings(
         random=counter(),
         build="1.0",
         boot=BOOT,
-        config_hash=lambda: "c0ffee",
+        config_hash=Live("c0ffee"),
         flooding=flooding,
     )
 

@@ -27,6 +27,7 @@ async def main(directory: Path, durability: str) -> None:
         random=os.urandom,
         build="load",
         boot=os.urandom(8).hex(),
+        config_hash=Live("c0ffee"),
     )
     options = SinkOptions(
         name="file",

@@ -41,7 +41,7 @@ async def records(directory: Path, durability: str, at_once: int, count: int) ->
         random=os.urandom,
         build="benchmark",
         boot=os.urandom(8).hex(),
-        config_hash=lambda: "c0ffee",
+        config_hash=Live("c0ffee"),
     )
     options = SinkOptions(
         name="file",
@@ -105,6 +105,7 @@ def write_log(path: Path, octets: int) -> None:
         random=os.urandom,
         build="benchmark",
         boot="0" * 16,
+        config_hash=Live("c0ffee"),
     )
     journal = assemble([], around, observer=Unobserved(), accept="any")
     entry = about_to_release(journal.open(route="/v1/provider-tokens", method="POST"))
