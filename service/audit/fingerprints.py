@@ -4,7 +4,7 @@ import binascii
 import hmac
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -98,20 +98,18 @@ class Keyring:
     """The audit keys, newest first: the newest writes, all of them search and verify."""
 
     keys: tuple[AuditKey, ...]
+    newest: AuditKey = field(init=False, repr=False, compare=False)
+    """The key that writes; no property, because each record asks for it twice."""
 
     def __post_init__(self) -> None:
         if not self.keys:
             raise BadAuditKey("there is no audit key")
+        object.__setattr__(self, "newest", self.keys[0])  # as of a frozen dataclass
 
     @classmethod
     def from_files(cls, contents: Sequence[bytes]) -> "Keyring":
         """Return the keys of the files' contents, newest first; raises ``BadAuditKey``."""
         return cls(tuple(map(AuditKey.from_file, contents)))
-
-    @property
-    def newest(self) -> AuditKey:
-        """The key that writes."""
-        return self.keys[0]
 
     def find(self, key_id: str) -> AuditKey | None:
         """Return the key of that id, or ``None``."""
