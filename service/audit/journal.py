@@ -59,11 +59,11 @@ class Journal:
     @property
     def admitted(self) -> Mapping[str, bool]:
         """Whether each sink takes records or is ejected."""
-        return {sink.name: sink.is_admitted for sink in self._sinks}
+        return {sink.name: sink.absence is None for sink in self._sinks}
 
     def require_sinks(self) -> None:
         """Raise ``AuditUnavailable`` where no release could pass now; probes heal the sinks."""
-        if not self._suffices([sink.is_admitted for sink in self._sinks]):
+        if not self._suffices([sink.absence is None for sink in self._sinks]):
             self._observer.withdrew(UNAVAILABLE)
             raise AuditUnavailable(REFUSED)
 
@@ -154,7 +154,7 @@ class Journal:
             raise AuditUnavailable(REFUSED)
 
     def _submit(self, body: bytes, pledge: Pledge) -> None:
-        if self._accept == "all" and not all(sink.is_admitted for sink in self._sinks):
+        if self._accept == "all" and any(sink.absence for sink in self._sinks):
             pledge.refuse()
             return
         for sink in self._sinks:

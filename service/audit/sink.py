@@ -26,6 +26,8 @@ class Sink:
     ) -> None:
         self.name = rules.name
         self.head = START
+        self.absence: Absence | None = None
+        """Why and since when it is ejected: while it is, it takes no records."""
         self._rules = rules
         self._hand = hand
         self._around = around
@@ -33,17 +35,11 @@ class Sink:
         self._observer = observer
         self._queue = Lanes()
         self._flight: Flight | None = None
-        self._absence: Absence | None = None
         self._tally = Tally()
         self._is_scheduled = False
         self._at_rest = asyncio.Event()
         self._free_since = 0.0
         self._next_probe: asyncio.TimerHandle | None = None
-
-    @property
-    def is_admitted(self) -> bool:
-        """Whether the sink takes records: it is not ejected."""
-        return self._absence is None
 
     async def start(self) -> None:
         """Write the opening record; a sink that cannot within its deadline starts ejected."""
@@ -63,17 +59,17 @@ class Sink:
 
     def pledge(self, body: bytes, pledge: Pledge) -> None:
         """Queue the record of a release, or refuse it at once."""
-        if self._absence is None and self._queue.waiting < self._rules.queue:
+        if self.absence is None and self._queue.waiting < self._rules.queue:
             self._append(Item(body, self._now(), pledge))
             return
-        if self._absence is not None:
-            self._absence.missed += 1
+        if self.absence is not None:
+            self.absence.missed += 1
         pledge.refuse()
 
     def offer(self, body: bytes, label: Label) -> None:
         """Queue another record if there is room; what finds none is counted under ``label``."""
-        if self._absence is not None:
-            self._absence.missed += 1
+        if self.absence is not None:
+            self.absence.missed += 1
         elif self._queue.waiting < self._rules.queue * (1 - HEADROOM):
             self._append(Item(body, self._now()))
         else:
@@ -83,8 +79,8 @@ class Sink:
     def take_back(self, withdrawal: bytes) -> None:
         """Write the withdrawal of a release whose record it has, now or when healed."""
         item = Item(withdrawal, self._now(), is_owed=True)
-        if self._absence is not None:
-            self._absence.owed.append(item)
+        if self.absence is not None:
+            self.absence.owed.append(item)
         else:
             self._append(item)
 
@@ -93,7 +89,7 @@ class Sink:
         self._append(Item(Turn(why), self._now()))
 
     def _append(self, item: Item) -> None:
-        if self._absence is not None:
+        if self.absence is not None:
             return
         self._queue.add(item)
         if self._flight is None and not self._is_scheduled:
@@ -107,7 +103,7 @@ class Sink:
     def _depart(self) -> None:
         """Send what waits, all that came in this turn of the loop in one batch."""
         self._is_scheduled = False
-        if self._flight is not None or self._absence is not None:
+        if self._flight is not None or self.absence is not None:
             return
         if len(self._tally) and self._queue.waiting < self._rules.queue / 2:
             since, counts = self._tally.since, self._tally.take()
@@ -159,7 +155,7 @@ class Sink:
             return
         if flight.timer is not None:
             flight.timer.cancel()
-        report, was_absent = flight.report or broken(self.head), self._absence is not None
+        report, was_absent = flight.report or broken(self.head), self.absence is not None
         self._flight, self._free_since = None, flight.done_at
         self.head = report.head
         for what in report.noticed:
@@ -169,30 +165,30 @@ class Sink:
             self._observer.wrote(self.name, len(flight.items), report.seconds)
         else:
             self._eject(report.fault)
-        if self._absence is not None:
-            self._absence.lose(flight.items[report.landed :])
-            self._recover(self._absence, is_well=was_absent and flight.is_in_time)
-        if self._absence is None:
+        if self.absence is not None:
+            self.absence.lose(flight.items[report.landed :])
+            self._recover(self.absence, is_well=was_absent and flight.is_in_time)
+        if self.absence is None:
             self._depart()
 
     def _settle(self, flight: Flight, report: Report) -> None:
-        is_accepted = report.fault is None
+        tell, landed = Pledge.accept if report.fault is None else Pledge.refuse, report.landed
         for index, item in enumerate(flight.items):
             pledge = item.pledge
             if pledge is None:
                 continue
-            if index < report.landed:
+            if index < landed:
                 pledge.landed(self)
             if not (flight.is_late or item.is_late):
-                pledge.accept() if is_accepted else pledge.refuse()
+                tell(pledge)
 
     def _eject(self, why: str) -> None:
         """Take the sink out: nothing waits for it any more."""
-        if self._absence is not None:
+        if self.absence is not None:
             return
-        self._absence = Absence(why, self._around.clock.wall())
+        self.absence = Absence(why, self._around.clock.wall())
         waiting = self._queue.clear()
-        self._absence.lose(waiting)
+        self.absence.lose(waiting)
         self._at_rest.set()
         self._observer.ejected(self.name, why)
         for item in (*waiting, *(self._flight.items if self._flight else ())):
@@ -206,7 +202,7 @@ class Sink:
             delay = absence.next_delay()
             self._next_probe = loop.call_later(delay, self._probe, absence)
             return
-        self._absence = None
+        self.absence = None
         self._observer.readmitted(self.name, absence.told + absence.missed)
         if absence.missed or absence.owed:
             for item in absence.story(self._now()):
@@ -214,5 +210,5 @@ class Sink:
 
     def _probe(self, absence: Absence) -> None:
         """Write what the sink has to tell; if that is in time, it is healed."""
-        if absence is self._absence and self._flight is None:
+        if absence is self.absence and self._flight is None:
             self._send(absence.story(self._now()))

@@ -1,11 +1,14 @@
 import asyncio
 import errno
 import itertools
+from contextlib import closing
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.audit.flight import PROBES
+from service.audit.flight import PROBES, STANDSTILL, Flight, Item
 from service.audit.gate import Pledge
 from service.audit.scribe import Scribe
 from service.audit.worker import Hand, Job
@@ -153,7 +156,7 @@ class TestSink:
             made.sink.offer(BODY, ("denied", "x"))
         made.worker.let_go()
         await asyncio.sleep(1)
-        assert made.sink.is_admitted
+        assert made.sink.absence is None
         assert await release(made).verdict
         assert ["open", "released", "gap", "released"] == made.paper.kinds()
         assert (3, 5, "late") == tuple(made.paper.records[2][n] for n in ("from", "to", "why"))
@@ -166,7 +169,7 @@ class TestSink:
         made.worker.seconds = 0.06
         await release(made).verdict
         await asyncio.sleep(60)
-        assert not made.sink.is_admitted
+        assert made.sink.absence is not None
 
     async def test_fault_is_ejected(self) -> None:
         """A write that fails refuses and ejects at once, by its name."""
@@ -265,7 +268,7 @@ class TestSink:
         made = bench("a", surroundings(virtual_clock()), Recorder())
         made.paper.broken = OSError(errno.EACCES, "no")
         await made.sink.start()
-        assert not made.sink.is_admitted
+        assert made.sink.absence is not None
         made.paper.broken = None
         await asyncio.sleep(1)
         assert ["open", "checkpoint"] == made.paper.kinds()
@@ -369,6 +372,21 @@ class TestSink:
         await release(made).verdict
         assert made.paper.records[-1]["hash"] == made.sink.head.hash
         assert 2 == made.sink.head.sequence
+
+
+class TestFlight:
+    @given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0.001, 60))
+    def test_gives_a_release_what_the_write_before_left(
+        self, at: float, free_since: float, deadline: float
+    ) -> None:
+        """A release has its deadline less what it waited for a write, but never next to nothing."""
+        with closing(asyncio.new_event_loop()) as loop:
+            item, now = Item(BODY, at, Pledge(loop.create_future(), 1, "any")), 1e6
+
+        Flight.departing([item], now=now, free_since=free_since, deadline=deadline)
+
+        waited = max(0.0, free_since - at)
+        assert now + max(deadline - waited, deadline * STANDSTILL) == item.due
 
 
 class TestScribe:
