@@ -72,11 +72,12 @@ class Flight:
         cls, items: list[Item], *, now: float, free_since: float, deadline: float
     ) -> "Flight":
         """Return the batch; its releases have of ``deadline`` what the write before left them."""
+        due, least = now + deadline, deadline * STANDSTILL
         for item in items:
             if item.pledge is not None:
-                left = deadline - max(0.0, free_since - item.at)
-                item.due = now + max(left, deadline * STANDSTILL)
-        return cls(items, now + deadline, credited=now)
+                waited = free_since - item.at
+                item.due = due if waited <= 0.0 else now + max(deadline - waited, least)
+        return cls(items, due, credited=now)
 
     @property
     def is_in_time(self) -> bool:
