@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from service.audit.record import RELEASED, Entry, present
-from service.http_methods import told
+from service.http_methods import METHODS, OTHER
 from service.model import Exchange
 from service.quiet import quietly
 
@@ -163,7 +163,7 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "audit_id": entry.audit_id,
         "trace_id": entry.trace_id,
         "route": entry.route,
-        "method": None if entry.method is None else told(entry.method),
+        "method": entry.method if entry.method in _TOLD_AS_IT_IS else OTHER,
         "caller": None if entry.caller is None else entry.caller.name,
         "site": entry.site,
         "provider": entry.provider,
@@ -180,6 +180,7 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     return line
 
 
+_TOLD_AS_IT_IS: Final[frozenset[str | None]] = METHODS | {None}
 _OF_SOME_RELEASES: Final = ("trace_id", "reason", "would_deny")
 """The other members a release has: nothing is released without them."""
 _OF_SOME_REQUESTS: Final = (
