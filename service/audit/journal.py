@@ -77,9 +77,9 @@ class Journal:
     ) -> Entry:
         """Return a new entry; whoever opened it sees to it that it is committed."""
         around, clock = self._around, self._around.clock
-        # A class takes keywords slowly, and so many all the more.
-        entry = Entry(around.random(16).hex(), clock.wall(), clock.monotonic())
-        entry.route, entry.method, entry.peer, entry.trace_id = route, method, peer, trace_id
+        audit_id, now, monotonic = around.random(16).hex(), clock.wall(), clock.monotonic()
+        # By the order of its fields: a class takes keywords slowly, and so many all the more.
+        entry = Entry(audit_id, now, monotonic, route, method, peer, trace_id)
         entry.config_hash, entry.build = around.config_hash.value, around.build
         entry.commit_to = self._commit
         return entry
