@@ -346,7 +346,7 @@ def _recorded(
         parts.metrics,
         parts.log,
         monotonic=parts.world.clock.monotonic,
-        providers=lambda: rules.providers,
+        granted=rules,
         deadline=parts.settings.upstream.deadline,
     )
     recording = Recording(

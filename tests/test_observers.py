@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -56,7 +57,7 @@ class Room:
             self.metrics,
             log,
             monotonic=lambda: 0.0,
-            providers=lambda: ("twitter", "facebook"),
+            granted=SimpleNamespace(providers=("twitter", "facebook")),
             deadline=deadline,
         )
 
@@ -64,6 +65,19 @@ class Room:
         """Return the level and event of each line."""
         lines = map(json.loads, self.stream.getvalue().splitlines())
         return [(line["level"], line["event"]) for line in lines]
+
+
+class Broken:
+    """Rules that cannot be asked for what they grant."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Fail, and keep that it was tried."""
+        self._asked.append("providers")
+        raise RuntimeError
 
 
 def refusal(kind: str) -> Refusal:
@@ -324,14 +338,11 @@ class TestRequests:
         """A request has its line, whatever goes wrong with its numbers."""
         stream = io.StringIO()
 
-        def providers() -> tuple[str, ...]:
-            raise RuntimeError
-
         requests = RequestObserver(
             Metrics(),
             Log(stream, form="json"),
             monotonic=lambda: 0.0,
-            providers=providers,
+            granted=Broken([]),
             deadline=10.0,
         )
 
@@ -403,15 +414,11 @@ class TestRequests:
         """What breaks while a request is observed is nobody's business but the observer's."""
         room, asked = Room(), list[str]()
 
-        def broken() -> tuple[str, ...]:
-            asked.append("providers")
-            raise RuntimeError
-
         requests = RequestObserver(
             room.metrics,
             Log(room.stream, form="json"),
             monotonic=lambda: 0.0,
-            providers=broken,
+            granted=Broken(asked),
             deadline=10.0,
         )
 

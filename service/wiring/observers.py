@@ -5,7 +5,7 @@ Metrics and log raise nothing themselves: only what does more than count and say
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from service.api.recording import GONE
 from service.audit.chain import START, Head
@@ -90,12 +90,19 @@ ACCEPT_FAILED: Final = "accept-failed"
 LIMITS: Final = ("limit-rate", "limit-in-flight", "limit-distinct-users", "flood")
 
 
+class Granted(Protocol):
+    """The rules in use, as far as requests are counted by them."""
+
+    @property
+    def providers(self) -> Container[str]:
+        """Those that somebody is granted."""
+
+
 class RequestObserver:
     """Counts each request and writes its canonical line.
 
-    ``providers`` are those that somebody is granted; all others count as one, so that no request
-    makes a series. ``monotonic`` gives seconds; ``deadline`` is what a request has that asks for
-    no shorter one.
+    Providers that nobody is ``granted`` count as one, so that no request makes a series.
+    ``monotonic`` gives seconds; ``deadline`` is what a request has that asks for no shorter one.
     """
 
     def __init__(
@@ -104,13 +111,13 @@ class RequestObserver:
         log: Log,
         *,
         monotonic: Callable[[], float],
-        providers: Callable[[], Container[str]],
+        granted: Granted,
         deadline: float,
     ) -> None:
         self._metrics = metrics
         self._log = log
         self._monotonic = monotonic
-        self._providers = providers
+        self._granted = granted
         self._patience = min(PATIENCE, deadline)
         self._requests = metrics.series("requests")
         self._of_providers = metrics.series("provider_requests")
@@ -145,7 +152,7 @@ class RequestObserver:
             self._requests[caller, result].value += 1
             self._durations[result].observe(seconds)
             if entry.provider is not None:
-                known = entry.provider in self._providers()
+                known = entry.provider in self._granted.providers
                 self._of_providers[entry.provider if known else OTHERS, result].value += 1
         except Exception:  # noqa: BLE001  # what cannot be counted is logged all the same
             return

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -128,7 +129,7 @@ class TestSeries:
                 house.metrics,
                 Log(io.StringIO(), level="error"),
                 monotonic=lambda: 0.0,
-                providers=lambda: frozenset(PROVIDERS),
+                granted=SimpleNamespace(providers=frozenset(PROVIDERS)),
                 deadline=10.0,
             )
             for entry in outcomes():
