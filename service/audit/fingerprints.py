@@ -63,11 +63,11 @@ class AuditKey:
         found = {}
         for name, token in tokens.items():
             if isinstance(token, Secret):
-                alias = token.alias
-                if alias is None or alias[0] is not self:
+                key, fingerprint = token.alias or (None, "")
+                if key is not self:
                     fingerprint = self._fingerprint(self._token, token.reveal())
-                    alias = token.alias = (self, fingerprint)
-                found[name] = alias[1]
+                    token.alias = (self, fingerprint)
+                found[name] = fingerprint
         return found
 
     def link(self, previous: bytes, octets: bytes) -> str:
