@@ -145,21 +145,22 @@ class RequestObserver:
 
     def _count(self, entry: Entry, seconds: float) -> None:
         try:  # each request would pay for ``quietly``
-            result = RESULTS.get(entry.outcome, "failed")
+            outcome, provider = entry.outcome, entry.provider
+            result = RESULTS.get(outcome, "failed")
             if result == "failed" and self._was_hurried(entry):
                 result = ABANDONED
             caller = NOBODY if entry.caller is None else entry.caller.name
             self._requests[caller, result].value += 1
             self._durations[result].observe(seconds)
-            if entry.provider is not None:
-                known = entry.provider in self._granted.providers
-                self._of_providers[entry.provider if known else OTHERS, result].value += 1
+            if provider is not None:
+                known = provider in self._granted.providers
+                self._of_providers[provider if known else OTHERS, result].value += 1
         except Exception:  # noqa: BLE001  # what cannot be counted is logged all the same
             return
-        if entry.outcome not in _PROBLEM_FREE:
-            code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
+        if outcome not in _PROBLEM_FREE:
+            code = SHUTTING_DOWN if outcome == CANCELLED else outcome
             self._metrics.count("problems", code)
-        if entry.would_deny and entry.outcome == RELEASED:
+        if entry.would_deny and outcome == RELEASED:
             self._metrics.count("would_deny", caller)
         if entry.reason in LIMITS:
             self._metrics.count("limits_hit", caller, entry.reason)
