@@ -167,6 +167,7 @@ _IN_EVERY_RELEASE: Final = frozenset(
         "upstream",
         "status",
         "build",
+        "configuration",
     }
 )
 """Nothing is released without them: to look whether they are there is in vain."""
@@ -242,12 +243,15 @@ def _identity(identity: Identity) -> dict[str, str]:
 
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    if exchange.error_code is not None:
-        members["error_code"] = exchange.error_code
-    if exchange.call_id is not None:
-        members["call_id"] = exchange.call_id
-    members["attempts"] = exchange.attempts
-    members["milliseconds"] = round(exchange.milliseconds, 3)
-    members["cached"] = exchange.cached
+    members = {
+        "error_code": exchange.error_code,
+        "call_id": exchange.call_id,
+        "attempts": exchange.attempts,
+        "milliseconds": round(exchange.milliseconds, 3),
+        "cached": exchange.cached,
+    }
+    if exchange.error_code is None:  # as it seldom is, like the next
+        del members["error_code"]
+    if exchange.call_id is None:
+        del members["call_id"]
     return members

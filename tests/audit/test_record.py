@@ -204,6 +204,7 @@ OF_A_RELEASE: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "exchange": EXCHANGES,
     "status": st.just(200),
     "build": NAMES,
+    "config_hash": NAMES,
 }
 RELEASES: Final = st.builds(Entry, **{**FACTS, **OF_A_RELEASE})
 """Entries with all that a release cannot be without."""
