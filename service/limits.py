@@ -67,24 +67,30 @@ class Bucket:
 
     def wait(self, rate: Rate, now: float) -> float:
         """Return the seconds until there is a token, 0 where there is one."""
-        level = self._level
-        if now > self._at:
-            level += (now - self._at) * rate.rate
-        self._at = now
-        self._level = level = min(rate.burst, level)
+        level = self._fill(rate, now)
         return 0.0 if level >= 1.0 else (1.0 - level) / rate.rate
 
     def is_full(self, rate: Rate, now: float) -> bool:
         """Whether nothing was taken lately."""
-        self.wait(rate, now)
-        return self._level == rate.burst
+        return self._fill(rate, now) == rate.burst
 
     def take(self, rate: Rate, now: float) -> float:
         """Take a token if there is one; return what ``wait`` says of it."""
-        wait = self.wait(rate, now)
-        if wait == 0.0:
-            self._level -= 1.0
-        return wait
+        level = self._fill(rate, now)
+        if level < 1.0:
+            return (1.0 - level) / rate.rate
+        self._level = level - 1.0
+        return 0.0
+
+    def _fill(self, rate: Rate, now: float) -> float:
+        """Put in what has come since the last time; return the level, at most the burst."""
+        level, burst = self._level, rate.burst
+        if now > self._at:
+            level += (now - self._at) * rate.rate
+        if level > burst:  # noqa: PLR1730  # each request would call ``min``
+            level = burst
+        self._at, self._level = now, level
+        return level
 
 
 class _Users:
