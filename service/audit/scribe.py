@@ -80,8 +80,8 @@ class Scribe:
     def _carry_out(self, orders: Sequence[Order]) -> None:
         self._arrive()
         self._sign()
-        size = sum([len(order) + FRAME for order in orders if isinstance(order, bytes)])
-        if self._medium.is_full(size + LAST):
+        records = [order for order in orders if isinstance(order, bytes)]
+        if self._medium.is_full(sum(map(len, records)) + len(records) * FRAME + LAST):
             self._turn("size")
         monotonic = self._around.clock.monotonic
         for index, order in enumerate(orders, start=1):
