@@ -222,7 +222,7 @@ WITHDRAWN: Final = {
 def _forget(entry: Entry) -> None:
     """Take from the entry what would have been released."""
     entry.released = entry.withheld = entry.names_released = ()
-    entry.tokens = {}
+    entry.tokens = None
     entry.token_expires_at = None
 
 

@@ -54,7 +54,7 @@ class Entry:
     released: tuple[Field, ...] = ()
     withheld: tuple[Field, ...] = ()
     names_released: tuple[str, ...] = ()
-    tokens: Mapping[str, Secret[str] | int] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, Secret[str] | int] | None = field(default=None, repr=False)
     decision: Literal["allow", "deny"] | None = None
     rule: str | None = None
     reason: str | None = None
@@ -83,7 +83,7 @@ class Entry:
             await self.commit_to(self)
         finally:
             self.uid = None
-            self.tokens = {}
+            self.tokens = None
 
 
 def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "released": entry.released or None,
         "withheld": entry.withheld or None,
         "names_released": entry.names_released or None,
-        "tokens": key.of_tokens(entry.tokens) or None,
+        "tokens": None if entry.tokens is None else key.of_tokens(entry.tokens) or None,
         "decision": entry.decision,
         "rule": entry.rule,
         "reason": entry.reason,

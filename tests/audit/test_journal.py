@@ -53,7 +53,7 @@ class TestRelease:
         made = await desk()
         entry = made.entry()
         await entry.commit()
-        assert (None, {}) == (entry.uid, entry.tokens)
+        assert (None, None) == (entry.uid, entry.tokens)
 
     @pytest.mark.parametrize("accept", ["any", "all"])
     async def test_no_sink_no_release(self, accept: Accept) -> None:
