@@ -49,6 +49,8 @@ class Floods:
 
     def admit(self, address: str | None) -> None:
         """Refuse a peer that failed too often; raises ``RateLimited`` and counts the refusal."""
+        if not self._peers:  # nobody has failed lately, as usual
+            return
         peer = peer_of(address)
         bucket = self._peers.get(peer)
         if bucket is None:
