@@ -20,7 +20,7 @@ from service.model import (
     Uid,
     UidSignature,
 )
-from service.named import named
+from service.named import Names
 from service.policy import Decide, Decision, Policy, refusal
 from service.providers import Catalogue, Naming, Row, provider_tokens
 from service.values import value
@@ -83,7 +83,7 @@ class Broker:
         self._decided_by = decide
         self._policy = policy
         self._sites = sites
-        self._catalogues = {name: site.catalogue for name, site in sites.items()}
+        self._names = Names({name: site.catalogue for name, site in sites.items()})
         self._sessions = sessions
         self._clock = clock
         self._require_sinks = require_sinks
@@ -95,19 +95,15 @@ class Broker:
 
         What becomes known on the way is noted in ``entry``; nothing is revealed here.
         """
-        inquiry = self._inquiry(caller, request, entry)
-        entry.provider, entry.asked = inquiry.row.name or None, inquiry.fields or ()
-        if inquiry.site in self._sites:  # never what a caller made up
-            entry.site = inquiry.site
-        decision = self._decide(inquiry, inquiry.rules.value)
+        rules = self._policy.snapshot
+        site, row, fields = self._names.of(rules.value, caller.name, request)
+        entry.provider, entry.asked = row.name or None, fields or ()
+        if site in self._sites:  # never what a caller made up
+            entry.site = site
+        inquiry = _Inquiry(caller.name, request, rules, site, row, fields, entry)
+        decision = self._decide(inquiry, rules.value)
         self._require_sinks()  # no session is opened that could not be released
-        query = SessionQuery(
-            inquiry.site,
-            inquiry.row.name,
-            request.uid,
-            cid=request.cid,
-            sign_ids=request.verify_provider_uid,
-        )
+        query = SessionQuery(site, row.name, request.uid, request.cid, request.verify_provider_uid)
         session = await self._sessions.session(query, max_age=request.max_age, deadline=deadline)
         decision = self._still_allowed(inquiry, decision, session)
         try:
@@ -135,19 +131,6 @@ class Broker:
             entry.reason = error.reason
             raise error
         return both
-
-    def _inquiry(self, caller: Caller, request: TokenRequest, entry: Entry) -> "_Inquiry":
-        rules = self._policy.snapshot
-        site = rules.value.site_for(caller.name, request.site)
-        row, fields = named(
-            rules.value,
-            self._catalogues,
-            caller=caller.name,
-            site=site,
-            provider=request.provider,
-            fields=request.fields,
-        )
-        return _Inquiry(caller.name, request, rules, site, row, fields, entry)
 
     def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
         entry, proof = inquiry.entry, inquiry.request.uid_signature
