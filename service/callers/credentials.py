@@ -20,23 +20,6 @@ LARGEST: Final = 16 * 1024
 TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 """RFC 9110, section 11.2."""
 
-USUAL: Final = re.compile(rb"Bearer (" + TOKEN68.pattern + rb")")
-"""An Authorization header as nearly everybody writes it."""
-
-
-@value(kw_only=False, eq=False)
-class Presented:
-    """What came with a request: its Authorization headers, and the peer's certificate in DER.
-
-    ``is_distrusted`` says of the certificate that its authority is no longer trusted; ``peer`` is
-    what counts as one where it came from.
-    """
-
-    authorization: Sequence[bytes] = field(default=(), repr=False)
-    certificate: bytes | None = field(default=None, repr=False)
-    is_distrusted: bool = False
-    peer: str = ""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -49,25 +32,35 @@ class Proof:
 
 
 class Bearer:
-    """A bearer token: its digest can be kept, the token itself lives as long as its request."""
+    """A bearer token: its digest can be kept, the token itself lives as long as its request.
 
-    __slots__ = ("_text", "_token", "digest")
+    ``octets`` may be anything. Whatever is done with them but to look the digest up raises
+    ``Unauthenticated`` unless they are a token68: what was proved a moment ago is known to be one.
+    """
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    __slots__ = ("_octets", "_token", "digest")
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
         self._token: Token | Refusal | None = None
-        self.digest = hashlib.sha256(text.encode("ascii")).digest()
+        self.digest = hashlib.sha256(octets).digest()
 
     @property
     def token(self) -> Token | Refusal:
         """What it says as a JWS, unverified, or why it is none."""
         if self._token is None:
-            self._token = take_apart(self._text)
+            self._token = take_apart(self.reveal())
         return self._token
 
     def reveal(self) -> str:
         """Return the token itself; every call of this is one of the named doors out."""
-        return self._text
+        self.require_token68()
+        return self._octets.decode("ascii")
+
+    def require_token68(self) -> None:
+        """Raise ``Unauthenticated`` for what no bearer token can be."""
+        if TOKEN68.fullmatch(self._octets) is None:
+            raise Unauthenticated(Refusal.HEADER_MALFORMED)
 
     def __repr__(self) -> str:
         return f"Bearer({MASK})"
@@ -75,44 +68,47 @@ class Bearer:
 
 @value(kw_only=False, eq=False)
 class Credentials:
-    """What was presented, read: at most one of each kind; and by whom, as ``Presented`` says."""
+    """What a request presents, read: at most one of each kind.
+
+    The certificate is in DER; ``peer`` is what counts as one where they came from.
+    """
 
     bearer: Bearer | None = None
     certificate: bytes | None = field(default=None, repr=False)
     peer: str = ""
 
 
-def read(presented: Presented) -> Credentials:
-    """Read what was presented; raises ``Unauthenticated`` if there is nothing or it is unclear."""
-    if presented.is_distrusted:
+def read(
+    authorization: Sequence[bytes],
+    certificate: bytes | None = None,
+    *,
+    is_distrusted: bool = False,
+    peer: str = "",
+) -> Credentials:
+    """Read all Authorization headers of a request, and the certificate of its connection.
+
+    ``is_distrusted`` says of the certificate that its authority is no longer trusted. Raises
+    ``Unauthenticated`` if there is nothing or it is unclear.
+    """
+    if is_distrusted:
         raise Unauthenticated(Refusal.CERTIFICATE_DISTRUSTED)
-    authorization, certificate = presented.authorization, presented.certificate
     if len(authorization) > 1:
         raise Unauthenticated(Refusal.SEVERAL_HEADERS)
-    bearer = _bearer(authorization[0]) if authorization else None
+    bearer = Bearer(_token(authorization[0])) if authorization else None
     if bearer is None and certificate is None:
         raise Unauthenticated(Refusal.NO_CREDENTIAL)
-    return Credentials(bearer, certificate, presented.peer)
-
-
-def _bearer(header: bytes) -> Bearer:
-    usual = USUAL.fullmatch(header)
-    text = _token(header) if usual is None or len(header) > LARGEST else usual[1]
-    return Bearer(text.decode("ascii"))
+    return Credentials(bearer, certificate, peer)
 
 
 def _token(header: bytes) -> bytes:
-    """Return the token of any Authorization header; raises ``Unauthenticated``."""
+    """Return what stands for a token in a header; raises ``Unauthenticated``."""
     scheme, _, rest = header.strip(b" \t").partition(b" ")
-    if not scheme.isalpha():
-        raise Unauthenticated(Refusal.HEADER_MALFORMED)
     if scheme.lower() != b"bearer":
-        raise Unauthenticated(Refusal.SCHEME_UNSUPPORTED)
+        is_scheme = scheme.isalpha()
+        raise Unauthenticated(Refusal.SCHEME_UNSUPPORTED if is_scheme else Refusal.HEADER_MALFORMED)
     text = rest.lstrip(b" ")
     if not text:
         raise Unauthenticated(Refusal.BEARER_EMPTY)
     if len(text) > LARGEST:
         raise Unauthenticated(Refusal.BEARER_TOO_LARGE)
-    if TOKEN68.fullmatch(text) is None:
-        raise Unauthenticated(Refusal.HEADER_MALFORMED)
     return text

@@ -34,6 +34,7 @@ class Static:
         del deadline
         if credentials.bearer is None:
             return None
+        credentials.bearer.require_token68()
         row = self._match(credentials.bearer.digest)
         if row is None:
             return None

@@ -1,10 +1,10 @@
-"""From what a request presents to the caller it comes from, or one refusal."""
+"""From the credentials of a request to the caller it comes from, or one refusal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.callers.credentials import Credentials, Presented, Proof, read
+from service.callers.credentials import Credentials, Proof
 from service.callers.refusals import Refusal
 from service.deadline import Deadline
 from service.errors import Unauthenticated
@@ -28,7 +28,7 @@ class Directory(Protocol):
 
 
 async def identify(
-    methods: Sequence[Method], presented: Presented, policy: Directory, deadline: Deadline
+    methods: Sequence[Method], credentials: Credentials, policy: Directory, deadline: Deadline
 ) -> Caller:
     """Return who is calling.
 
@@ -36,7 +36,6 @@ async def identify(
     final. Every credential must prove an identity, and all must be the same caller's. Raises
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
-    credentials = read(presented)
     if credentials.bearer is None or credentials.certificate is None:
         return _caller(await _prove(methods, credentials, deadline), policy)
     proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]

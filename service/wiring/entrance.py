@@ -9,7 +9,7 @@ from service.api.headers import AUTHORIZATION, HEADERS
 from service.api.recording import ENTRY
 from service.audit.journal import Journal
 from service.audit.record import Entry
-from service.callers.credentials import Presented
+from service.callers.credentials import read
 from service.callers.table import Method, identify
 from service.deadline import Deadline
 from service.errors import AuthenticationUnavailable, RateLimited, Unauthenticated
@@ -46,7 +46,13 @@ class Entrance:
         entry: Entry = scope[ENTRY]
         try:
             self._floods.admit(entry.peer)
-            caller = await identify(self._methods, _presented(scope), self._policy.value, deadline)
+            credentials = read(
+                scope[HEADERS].get(AUTHORIZATION, ()),
+                scope.get(PEER_CERTIFICATE),
+                is_distrusted=scope.get(PEER_DISTRUSTED, False),
+                peer=peer_of(entry.peer),
+            )
+            caller = await identify(self._methods, credentials, self._policy.value, deadline)
         except RateLimited:
             entry.is_counted = True
             raise
@@ -102,12 +108,3 @@ class Threshold:
         if refusal.kind == "tls-refused" and refusal.reason not in NOBODY_CAME:
             is_counted = not self._floods.failed(refusal.peer)
             self._journal.tls_refused(refusal.peer, refusal.reason, is_counted=is_counted)
-
-
-def _presented(scope: Scope) -> Presented:
-    return Presented(
-        scope[HEADERS].get(AUTHORIZATION, ()),
-        scope.get(PEER_CERTIFICATE),
-        scope.get(PEER_DISTRUSTED, False),
-        peer_of(scope[ENTRY].peer),
-    )

@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 from typing import Any, Final
 
-from service.callers.credentials import LARGEST, Presented
+from service.callers.credentials import LARGEST
 from service.callers.refusals import Refusal
 from tests.callers import issuer
 from tests.callers.certificates import certificate, dns, subject, uri
@@ -17,6 +17,7 @@ from tests.callers.house import (
     oidc_claims,
 )
 from tests.callers.issuer import hmac_token, part, pem, token
+from tests.callers.presented import Presented
 from tests.virtual_time import EPOCH
 
 SYNC_WORKER: Final = uri("spiffe://prod.example/ns/crm/sa/sync-worker")

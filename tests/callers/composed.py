@@ -15,7 +15,6 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from service.app import Application
-from service.callers.credentials import Presented
 from service.callers.fetching import FetchFailed
 from service.cli.serve import server_of
 from service.deadline import Clock, Deadline
@@ -35,6 +34,7 @@ from tests.callers.house import (
     STATIC_TOKEN,
     Net,
 )
+from tests.callers.presented import Presented
 from tests.house import AUDIT_FILE, CONFIG, House, Time, grant, static
 from tests.pki import SERVER, Authority, Leaf, client_context
 

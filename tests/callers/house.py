@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import Any, Final
 
 from service.callers.claims import Rules, owner_by, service_account
-from service.callers.credentials import Presented
 from service.callers.fetching import Answer, FetchFailed
 from service.callers.jwt import Jwt, LocalRules
 from service.callers.key_sets import KeySet, Terms
@@ -21,6 +20,7 @@ from service.deadline import Clock, Deadline
 from service.model import Caller, CallerName, Identity
 from tests.callers import issuer
 from tests.callers.issuer import jwk, key_set
+from tests.callers.presented import Presented
 from tests.virtual_time import EPOCH
 
 AUDIENCE: Final = "gigya-credential-proxy"
@@ -196,7 +196,7 @@ class House:
     async def identify(self, presented: Presented, seconds: float = 10) -> Caller:
         """Ask who is calling."""
         deadline = Deadline.after(seconds, self.hands.clock)
-        return await identify(self.methods, presented, Directory(), deadline)
+        return await identify(self.methods, presented.read(), Directory(), deadline)
 
 
 STATIC_ROWS: Final = (

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.callers.credentials import Presented
 from service.callers.refusals import Refusal
 from service.errors import Unauthenticated
 from tests.callers import issuer
 from tests.callers.certificates import certificate
 from tests.callers.house import CLUSTER, OIDC, REVIEWED, House, account_claims
 from tests.callers.issuer import part, token
+from tests.callers.presented import Presented
 from tests.virtual_time import EPOCH
 
 LEAF: Final = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from service.app import Application
-from service.callers.credentials import Presented
 from service.callers.fetching import Answer
 from service.callers.refusals import Refusal, Unavailable
 from service.callers.waiting import SEATS
@@ -31,6 +30,7 @@ from tests.callers.house import (
     ok,
 )
 from tests.callers.issuer import jwk, key_set, part, token
+from tests.callers.presented import Presented
 from tests.house import House, grant
 from tests.virtual_time import EPOCH
 

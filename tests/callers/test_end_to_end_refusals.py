@@ -9,7 +9,6 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from service.callers.credentials import Presented
 from tests.callers import issuer
 from tests.callers.bad import BAD, SYNC_WORKER
 from tests.callers.certificates import certificate
@@ -23,6 +22,7 @@ from tests.callers.house import (
     oidc_claims,
 )
 from tests.callers.issuer import token
+from tests.callers.presented import Presented
 
 GOOD: Final[dict[str, tuple[Presented, str]]] = {
     "static": (bearer(STATIC_TOKEN), "billing-job"),

@@ -55,7 +55,7 @@ class Bench:
     async def ask(self, text: str) -> Caller:
         """Present a token."""
         deadline = Deadline.after(5, self.hands.clock)
-        return await identify([self.method], bearer(text), Directory(), deadline)
+        return await identify([self.method], bearer(text).read(), Directory(), deadline)
 
     async def refuse(self, text: str) -> str:
         """Present a token that is refused, and say why."""

@@ -78,7 +78,7 @@ def by_review(hands: Hands, answer: str) -> Method:
 async def ask(method: Method, hands: Hands, name: str) -> Caller:
     """Present the real token called ``name``."""
     deadline = Deadline.after(5, hands.clock)
-    return await identify([method], bearer(TOKENS[name]["token"]), Everybody(), deadline)
+    return await identify([method], bearer(TOKENS[name]["token"]).read(), Everybody(), deadline)
 
 
 CALLERS: Final = {
@@ -129,7 +129,7 @@ class TestByKeys:
         """One character of the signature decides."""
         hands = Hands(BEGIN)
         head, _, last = TOKENS[name]["token"].rpartition(".")
-        spoiled = bearer(f"{head}.{'B' if last[0] == 'A' else 'A'}{last[1:]}")
+        spoiled = bearer(f"{head}.{'B' if last[0] == 'A' else 'A'}{last[1:]}").read()
         with pytest.raises(Unauthenticated) as caught:
             await identify([by_keys(hands)], spoiled, Everybody(), Deadline.after(5, hands.clock))
 

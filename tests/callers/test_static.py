@@ -33,7 +33,7 @@ class TestStatic:
         hands = Hands()
         method = Static(name="tokens", rows=map(row, rows), clock=hands.clock)
         step = method.authenticate(
-            Credentials(bearer=Bearer(TOKENS[shown])), Deadline.after(1, hands.clock)
+            Credentials(bearer=Bearer(TOKENS[shown].encode())), Deadline.after(1, hands.clock)
         )
         with pytest.raises(StopIteration) as done:
             step.send(None)
@@ -45,7 +45,8 @@ class TestStatic:
         """A token is good until its expiry, to the second."""
         hands = Hands(EPOCH + 59)
         method = Static(name="tokens", rows=[row(0)], clock=hands.clock)
-        shown, deadline = Credentials(bearer=Bearer(TOKENS[0])), Deadline.after(1, hands.clock)
+        shown = Credentials(bearer=Bearer(TOKENS[0].encode()))
+        deadline = Deadline.after(1, hands.clock)
 
         proof = await method.authenticate(shown, deadline)
         assert proof is not None

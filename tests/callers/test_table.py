@@ -1,10 +1,12 @@
 """One caller for each request, however many credentials it brings."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 
-from service.callers.credentials import Presented
+from service.callers.refusals import Refusal
+from service.callers.static import Row, Static
 from service.errors import Unauthenticated
 from service.model import Caller, CallerName, Identity
 from tests.callers.certificates import certificate, uri
@@ -16,6 +18,7 @@ from tests.callers.house import (
     bearer,
 )
 from tests.callers.issuer import token
+from tests.callers.presented import Presented
 from tests.virtual_time import EPOCH
 
 SPIFFE: str = "spiffe://prod.example/ns/crm/sa/sync-worker"
@@ -46,6 +49,18 @@ class TestIdentify:
         presented = Presented(authorization=(scheme + STATIC_TOKEN.encode() + b" ",))
 
         assert "billing-job" == (await House().identify(presented)).name
+
+    async def test_what_is_no_token68_is_refused_whoever_is_to_judge_it(self) -> None:
+        """Also where its digest is known, and where nobody takes tokens."""
+        house, expires = House(), datetime.fromtimestamp(EPOCH + 9, UTC)
+        row = Row(subject="x", sha256=sha256(b"no token").digest(), expires=expires)
+        knowing = Static(name="knowing", rows=[row], clock=house.hands.clock)
+
+        for methods in ((), (knowing,), *((each,) for each in house.methods), house.methods):
+            house.methods = methods
+            with pytest.raises(Unauthenticated) as caught:
+                await house.identify(bearer("no token"))
+            assert Refusal.HEADER_MALFORMED == caught.value.reason
 
     async def test_two_credentials_of_one_caller(self) -> None:
         """Where two prove the same caller, the token names it and the sooner end holds."""

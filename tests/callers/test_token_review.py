@@ -78,7 +78,7 @@ class ApiServer:
         """Present a token and say what came of it."""
         deadline, shown = Deadline.after(within, self.clock), bearer(text, peer=peer)
         try:
-            caller = await identify([self.method], shown, Directory(), deadline)
+            caller = await identify([self.method], shown.read(), Directory(), deadline)
         except ServiceError as error:
             return error.reason
         return caller.name
@@ -250,7 +250,7 @@ class TestTokenReview:
         server.answer = 403, {}, b'{"message": "serviceaccount cannot create tokenreviews"}'
         deadline = Deadline.after(1, server.clock)
         with pytest.raises(AuthenticationUnavailable) as caught:
-            await identify([server.method], bearer(a_token()), Directory(), deadline)
+            await identify([server.method], bearer(a_token()).read(), Directory(), deadline)
 
         assert DETAILS[Unavailable.REVIEW_FORBIDDEN] == caught.value.detail
         assert 1.0 == caught.value.retry_after

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.callers.credentials import LARGEST, Bearer, Presented, read
+from service.callers.credentials import LARGEST, Bearer, Credentials, read
 from service.callers.refusals import Refusal
 from service.callers.tokens import Token, octets, take_apart
 from service.errors import Unauthenticated
@@ -71,11 +71,11 @@ class TestTakeApart:
 def _token_of(header: bytes) -> str:
     """Return the bearer token of a header, or why there is none."""
     try:
-        bearer = read(Presented(authorization=(header,))).bearer
+        bearer = read([header]).bearer
+        assert bearer is not None
+        return bearer.reveal()
     except Unauthenticated as error:
         return f"refused: {error.reason}"
-    assert bearer is not None
-    return bearer.reveal()
 
 
 class TestRead:
@@ -83,10 +83,9 @@ class TestRead:
     @settings(max_examples=200)
     def test_any_headers(self, headers: list[bytes], certificate: bytes | None) -> None:
         """Whatever is presented is read or refused."""
-        presented = Presented(authorization=tuple(headers), certificate=certificate)
         reason = None
         try:
-            credentials = read(presented)
+            credentials = read(headers, certificate)
         except Unauthenticated as error:
             reason = error.reason
         if reason is None:
@@ -98,7 +97,7 @@ class TestRead:
     @pytest.mark.parametrize("text", ["a", "a.b.c", "A-Z_~+/9=", "a=="])
     def test_token68(self, text: str) -> None:
         """Every token68 is a bearer token."""
-        bearer = read(Presented(authorization=(b"Bearer " + text.encode(),))).bearer
+        bearer = read([b"Bearer " + text.encode()]).bearer
 
         assert bearer is not None
         assert text == bearer.reveal()
@@ -109,7 +108,7 @@ class TestRead:
         st.text("aZ0-._~+/= \t\n\xe9", max_size=9).map(lambda text: text.encode("latin-1")),
     )
     def test_the_usual_spelling_is_read_as_any(self, space: bytes, size: int, end: bytes) -> None:
-        """What is taken at first sight is what would be taken in another spelling, or refused."""
+        """What is taken in one spelling is what would be taken in another, or refused."""
         rest = space + b"t" * size + end
         usual, unusual = (_token_of(scheme + rest) for scheme in (b"Bearer", b"bEARER"))
 
@@ -117,6 +116,7 @@ class TestRead:
 
     def test_bearer_does_not_show(self) -> None:
         """A bearer token has no face."""
-        bearer = Bearer("very-secret")
+        bearer = Bearer(b"very-secret")
 
         assert "Bearer(Secret(***))" == repr(bearer) == str(bearer) == f"{bearer}"
+        assert "secret" not in repr(Credentials(bearer, b"very-secret"))
