@@ -36,8 +36,7 @@ from service.resilience.cache import Bounds, Cache
 from service.resilience.flights import EVENTS as FLIGHT_EVENTS
 from service.resilience.flights import Flights
 from service.rulebook import catalogues_of
-from service.sessions import Caching, Sessions, octets_of
-from service.sessions import Key as CacheKey
+from service.sessions import Caching, Key, Place, Sessions, octets_of
 from service.settings.schema import Settings
 from service.settings.upstream import Allowance
 from service.tls import TlsFault, leaf_not_after
@@ -247,11 +246,11 @@ def _tls(parts: Parts, changed: Changed) -> Watched[ssl.SSLContext] | None:
     return Watched.open(source, changed)
 
 
-def _cache(parts: Parts) -> Cache[CacheKey] | None:
+def _cache(parts: Parts) -> Cache[Place] | None:
     row, metrics = parts.settings.cache, parts.metrics
     if not row.enabled:
         return None
-    cache: Cache[CacheKey] = Cache(
+    cache: Cache[Place] = Cache(
         Bounds(ttl=row.ttl, margin=row.margin, entries=row.entries, octets=row.bytes),
         clock=parts.world.clock,
         weigh=octets_of,
@@ -268,10 +267,10 @@ def _sessions(
     parts: Parts,
     sites: Mapping[SiteName, WiredSite],
     rules: Rules,
-    cache: Cache[CacheKey] | None,
+    cache: Cache[Place] | None,
 ) -> Sessions:
     clock, metrics = parts.world.clock, parts.metrics
-    flights: Flights[CacheKey, Any] = Flights(
+    flights: Flights[Key, Any] = Flights(
         monotonic=clock.monotonic, observe=partial(metrics.count, "flights")
     )
     for event in FLIGHT_EVENTS:
@@ -286,7 +285,7 @@ def _sessions(
     )
 
 
-def _caching(cache: Cache[CacheKey], policy: Live[Policy]) -> Caching:
+def _caching(cache: Cache[Place], policy: Live[Policy]) -> Caching:
     def granted(site: SiteName, provider: ProviderName) -> frozenset[Field]:
         return policy.value.granted_to_anyone(site, provider)
 
@@ -401,7 +400,7 @@ async def _warm(key_sets: Sequence[KeySet], world: World) -> None:
     await asyncio.gather(*(keys.warm(deadline) for keys in key_sets))
 
 
-async def _sweep(cache: Cache[CacheKey]) -> None:
+async def _sweep(cache: Cache[Place]) -> None:
     while True:
         await asyncio.sleep(SWEEP_INTERVAL)
         cache.sweep()

@@ -22,6 +22,10 @@ PART: Final = 0.95
 and a call that is late is known to be, before nobody waits for it any more."""
 
 Key = tuple[SessionQuery, tuple[int, ...]]
+"""Which session, and which of the site's keys and credentials get it: what shares one call."""
+Place = tuple[Key, int]
+"""A key, and which grants decided what of its session is kept."""
+
 Granted = Callable[[SiteName, ProviderName], frozenset[Field]]
 
 
@@ -60,14 +64,13 @@ class SiteSource:
 class Caching:
     """A cache, and which fields may be in it: those that someone is granted."""
 
-    cache: Cache[Key]
+    cache: Cache[Place]
     granted: Granted
     generation: Callable[[], int]
 
-    def place(self, key: Key) -> Key:
+    def place(self, key: Key) -> Place:
         """Return where ``key`` is kept under the grants of now."""
-        query, generations = key
-        return query, (*generations, self.generation())
+        return key, self.generation()
 
     def keep(self, key: Key, session: Session) -> None:
         """Keep of ``session`` what someone is granted."""
@@ -130,9 +133,9 @@ class Sessions:
         return session
 
 
-def octets_of(key: Key) -> int:
-    """Return what the texts of ``key`` take."""
-    query, _ = key
+def octets_of(place: Place) -> int:
+    """Return what the texts of ``place`` take."""
+    (query, _), _ = place
     return len(query.uid) + len(query.cid or "")
 
 

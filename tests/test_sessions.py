@@ -15,7 +15,7 @@ from service.resilience.breaker import Limits as BreakerLimits
 from service.resilience.cache import STORED, Bounds, Cache
 from service.resilience.flights import Flights
 from service.secret import Secret
-from service.sessions import NOT_KEPT, Caching, Key, Sessions, SiteSource, only
+from service.sessions import NOT_KEPT, Caching, Place, Sessions, SiteSource, only
 from tests.virtual_time import VIRTUAL, virtual_clock
 
 SHOP = SiteName("shop")
@@ -66,7 +66,7 @@ class House:
         self.granted = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET})
         bounds = Bounds(ttl=60, margin=10, entries=10, octets=100_000)
         self.events: list[str] = []
-        self.cache: Cache[Key] = Cache(bounds, clock=self.clock, observe=self.events.append)
+        self.cache: Cache[Place] = Cache(bounds, clock=self.clock, observe=self.events.append)
         source = SiteSource(
             source=self.gigya,
             breaker=Breaker(

@@ -7,7 +7,7 @@ from service.live import Live
 from service.logs import Log
 from service.metrics import NOBODY, Metrics
 from service.resilience.cache import Cache
-from service.sessions import Key
+from service.sessions import Place
 from service.settings.schema import Settings
 from service.watch import Change, Outcome
 from service.wiring.observers import MEANINGS, OF_PROVIDERS, OTHERS, ReloadObserver
@@ -24,7 +24,7 @@ class Followers:
     def __init__(
         self,
         rules: Rules,
-        cache: Cache[Key] | None,
+        cache: Cache[Place] | None,
         fingerprint: Live[str],
         *,
         metrics: Metrics,

@@ -40,7 +40,7 @@ from service.resilience.breaker import Breaker, Limits
 from service.resilience.cache import Bounds, Cache
 from service.resilience.flights import Flights
 from service.secret import Secret
-from service.sessions import Caching, Key, Sessions, SiteSource
+from service.sessions import Caching, Place, Sessions, SiteSource
 from tests.virtual_time import VIRTUAL, virtual_clock
 
 NOW: Final = 1_800_000_000.0
@@ -78,7 +78,7 @@ class Shop:
         self._clock = clock
         grant = Grant(site=SHOP, providers=frozenset({ProviderName("twitter")}), fields=FIELDS)
         policy = Live(Policy([CallerRules(name=CRM.name, grants=(grant,))]))
-        cache: Cache[Key] = Cache(
+        cache: Cache[Place] = Cache(
             Bounds(ttl=TTL, margin=margin, entries=9, octets=99_999), clock=clock
         )
         source = SiteSource(
@@ -194,7 +194,7 @@ class Changing:
     def __init__(self) -> None:
         self.clock = virtual_clock(NOW)
         self.took: list[float] = []
-        cache: Cache[Key] = Cache(
+        cache: Cache[Place] = Cache(
             Bounds(ttl=TTL, margin=0, entries=9, octets=99_999), clock=self.clock
         )
         self.sessions = Sessions(
