@@ -22,9 +22,8 @@ def deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Dead
 
 
 def require_good_timeout(given: Sequence[bytes]) -> None:
-    """Raise ``InvalidRequest`` for a ``Request-Timeout`` that is none."""
-    if given:
-        _seconds(given)
+    """Raise ``InvalidRequest`` if what is given as ``Request-Timeout`` is none, or nothing is."""
+    _seconds(given)
 
 
 _DECIMAL: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")

@@ -54,14 +54,16 @@ def parse(body: bytes) -> TokenRequest:
 
 
 def _document(body: bytes) -> Mapping[str, Any]:
-    problem = "The body is empty." if not body else "The body is not a JSON object."
     try:
-        document = loads(body) if body else None
+        document = loads(body)
     except NotStrictJson as error:
         problem = f"The body is not JSON as this service takes it: {error}."
     else:
         if isinstance(document, dict):
             return document
+        problem = "The body is not a JSON object."
+    if not body:
+        problem = "The body is empty."
     raise InvalidRequest(problem, reason="not-a-json-object")
 
 
