@@ -19,15 +19,22 @@ class CallerGone(Exception):
     """The caller closed the connection before it had sent its request, or had its answer."""
 
 
+def body_at_hand(scope: Scope) -> bytes | None:
+    """Return the body that the listener hands out at once; ``None`` where ``read_body`` is to.
+
+    Raises ``RequestTooLarge``.
+    """
+    at_once: AtOnce | None = scope.get(AT_ONCE)
+    body = None if at_once is None else at_once.whole_body()
+    return None if body is None else _within_cap(body)
+
+
 async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: Deadline) -> bytes:
-    """Return the body, at most ``LARGEST_BODY`` bytes, if it is here in time.
+    """Return a body that is not at hand, at most ``LARGEST_BODY`` bytes, if it is here in time.
 
     That is within ``limit`` seconds, and before ``deadline``. Raises ``RequestTooLarge`` (as soon
     as the announced length says so), ``RequestTimeout``, and ``CallerGone``.
     """
-    at_once: AtOnce | None = scope.get(AT_ONCE)
-    if at_once is not None and (body := at_once.whole_body()) is not None:
-        return _within_cap(body)  # a timer would cost more than to read it
     if _announced(scope[HEADERS].get(CONTENT_LENGTH, ())) > LARGEST_BODY:
         raise RequestTooLarge(_TOO_LARGE)
     seconds = min(limit, deadline.remaining())

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope
 
 from service.api.answers import Endpoint, JsonAnswer, release_answer
 from service.api.attendance import Attended
-from service.api.bodies import read_body
+from service.api.bodies import body_at_hand, read_body
 from service.api.deadlines import deadline_of, require_good_timeout
 from service.api.headers import CONTENT_TYPE, HEADERS, REQUEST_TIMEOUT
 from service.api.recording import ENTRY
@@ -79,7 +79,9 @@ class Api:
         caller = entry.caller = await self._identify(scope, deadline)
         with self._limits.admit(caller.name):
             require_json(headers.get(CONTENT_TYPE, ()))
-            body = await read_body(scope, receive, limit=self._body_timeout, deadline=deadline)
+            body = body_at_hand(scope)
+            if body is None:
+                body = await read_body(scope, receive, limit=self._body_timeout, deadline=deadline)
             if timeouts:
                 require_good_timeout(timeouts)  # a mistake like those in the body
             asked = parse(body)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope
 
-from service.api.bodies import CallerGone, read_body
+from service.api.bodies import CallerGone, body_at_hand, read_body
 from service.api.headers import HEADERS, by_name
 from service.api.requests import LARGEST_BODY
 from service.deadline import Deadline
@@ -29,8 +29,11 @@ def holding(whole: bytes | None) -> Scope:
 
 
 async def unhurried(scope: Scope, receive: Receive, *, seconds: float) -> bytes:
-    """Read a body for a request that has all the time in the world."""
-    return await read_body(scope, receive, limit=seconds, deadline=Deadline(math.inf, lambda: 0.0))
+    """Read a body, as an endpoint does, for a request that has all the time in the world."""
+    here, deadline = body_at_hand(scope), Deadline(math.inf, lambda: 0.0)
+    if here is not None:
+        return here
+    return await read_body(scope, receive, limit=seconds, deadline=deadline)
 
 
 class Says:
