@@ -92,6 +92,7 @@ class Policy:
         "_recognised",
         "_sites",
         "callers",
+        "edition",
     )
 
     def __init__(self, rules: Iterable[CallerRules] = ()) -> None:
@@ -99,6 +100,8 @@ class Policy:
         if faults := policy_faults(rows):
             raise PolicyFault(faults)
         self.callers: Final[Mapping[CallerName, CallerRules]] = {row.name: row for row in rows}
+        self.edition: Final = object()
+        """Whatever remembers what this policy says remembers this with it, and not the policy."""
         self._grants: Final = {row.name: _by_site(row.grants) for row in rows}
         self._sites: Final = {
             row.name: frozenset(self._grants[row.name]) for row in rows if not row.is_blocked

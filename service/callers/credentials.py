@@ -5,12 +5,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from service.callers.refusals import Refusal
 from service.callers.tokens import Token, take_apart
 from service.errors import Unauthenticated
-from service.model import Identity
+from service.model import Caller, CallerName, Identity
 from service.secret import MASK
 from service.values import value
 
@@ -21,14 +21,46 @@ TOKEN68: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
 """RFC 9110, section 11.2."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory(Protocol):
+    """Who has which identity; ``policy.Policy`` is one. It never changes."""
+
+    @property
+    def edition(self) -> object:
+        """What tells it from every other, and is all that may be kept of it."""
+
+    def caller_of(self, identity: Identity) -> CallerName | None:
+        """Return the caller of exactly this identity."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Proof:
-    """Whom a credential proved to be calling, and until when it does."""
+    """Whom a credential proved to be calling, and until when it does.
+
+    Some are kept for the requests that follow, and with them who that was by which edition.
+    """
 
     identity: Identity
     namespace: str | None = None
     pod: str | None = None
     expires_at: datetime | None = None
+    _found: tuple[object, Caller] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    def caller(self, directory: Directory) -> Caller:
+        """Return whose the identity is; raises ``Unauthenticated`` if it is nobody's."""
+        found = self._found
+        if found is None or found[0] is not directory.edition:
+            found = self._found = directory.edition, self._look_up(directory)
+        return found[1]
+
+    def _look_up(self, directory: Directory) -> Caller:
+        name = directory.caller_of(self.identity)
+        if name is None:
+            raise Unauthenticated(Refusal.IDENTITY_UNKNOWN, identity=self.identity)
+        return Caller(
+            name, self.identity, self.namespace or None, self.pod or None, self.expires_at
+        )
 
 
 class Bearer:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.callers.credentials import Credentials, Proof
+from service.callers.credentials import Credentials, Directory, Proof
 from service.callers.refusals import Refusal
 from service.deadline import Deadline
 from service.errors import Unauthenticated
-from service.model import Caller, CallerName, Identity
+from service.model import Caller
 
 
 class Method(Protocol):
@@ -18,13 +18,6 @@ class Method(Protocol):
 
     async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
         """Return the proof, ``None`` if the credential is not of this kind, or raise."""
-
-
-class Directory(Protocol):
-    """Who has which identity; ``policy.Policy`` is one."""
-
-    def caller_of(self, identity: Identity) -> CallerName | None:
-        """Return the caller of exactly this identity."""
 
 
 async def identify(
@@ -37,9 +30,10 @@ async def identify(
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
     if credentials.bearer is None or credentials.certificate is None:
-        return _caller(await _prove(methods, credentials, deadline), policy)
+        proof = await _prove(methods, credentials, deadline)
+        return proof.caller(policy)
     proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]
-    callers = [_caller(proof, policy) for proof in proofs]
+    callers = [proof.caller(policy) for proof in proofs]
     if len({caller.name for caller in callers}) > 1:
         raise Unauthenticated(Refusal.CALLERS_DIFFER)
     return _merge(callers)
@@ -61,14 +55,6 @@ def _unrecognised(credentials: Credentials) -> Refusal:
         return Refusal.CERTIFICATE_UNKNOWN
     token = credentials.bearer.token
     return token if isinstance(token, Refusal) else Refusal.ISSUER_UNKNOWN
-
-
-def _caller(proof: Proof, policy: Directory) -> Caller:
-    identity = proof.identity
-    name = policy.caller_of(identity)
-    if name is None:
-        raise Unauthenticated(Refusal.IDENTITY_UNKNOWN, identity=identity)
-    return Caller(name, identity, proof.namespace or None, proof.pod or None, proof.expires_at)
 
 
 def _merge(callers: Sequence[Caller]) -> Caller:

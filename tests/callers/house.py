@@ -150,6 +150,8 @@ DIRECTORY: Final = {
 class Directory:
     """Who has which identity."""
 
+    edition = "the only one"
+
     def caller_of(self, identity: Identity) -> CallerName | None:
         """Look it up."""
         name = DIRECTORY.get(identity)

@@ -1,10 +1,12 @@
 """One caller for each request, however many credentials it brings."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
 
+from service.callers.credentials import Proof
 from service.callers.refusals import Refusal
 from service.callers.static import Row, Static
 from service.errors import Unauthenticated
@@ -24,6 +26,18 @@ from tests.virtual_time import EPOCH
 SPIFFE: str = "spiffe://prod.example/ns/crm/sa/sync-worker"
 CERTIFICATE: bytes = certificate(uri(SPIFFE))
 TOKEN: str = token(account_claims())
+
+
+class Asked:
+    """A directory that counts how often it was asked."""
+
+    def __init__(self, names: Mapping[Identity, CallerName]) -> None:
+        self.names, self.times, self.edition = names, 0, object()
+
+    def caller_of(self, identity: Identity) -> CallerName | None:
+        """Look it up."""
+        self.times += 1
+        return self.names.get(identity)
 
 
 class TestIdentify:
@@ -82,6 +96,22 @@ class TestIdentify:
 
         expected = Identity(via="mesh", subject="spiffe://prod.example/ns/x/sa/y")
         assert expected == caught.value.identity
+
+    async def test_a_proof_that_is_kept_is_whose_the_rules_of_now_say(self) -> None:
+        """Each policy is asked once about it; nobody's is asked about again."""
+        identity = Identity(via="mesh", subject="x")
+        proof, names = Proof(identity=identity, namespace=""), {identity: CallerName("crm")}
+        old, new = Asked(names), Asked({identity: CallerName("sync")})
+
+        assert "crm" == proof.caller(old).name == proof.caller(old).name
+        assert "sync" == proof.caller(new).name
+        assert ("crm", None) == (proof.caller(old).name, proof.caller(old).namespace)
+        nobody = Asked({})
+        for _ in range(2):
+            with pytest.raises(Unauthenticated) as caught:
+                proof.caller(nobody)
+            assert identity == caught.value.identity
+        assert [2, 1, 2] == [old.times, new.times, nobody.times]
 
     async def test_same_subject_by_another_way(self) -> None:
         """The way is part of the identity: another cluster's crm/sync-worker is another caller."""
