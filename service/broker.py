@@ -119,7 +119,7 @@ class Broker:
     def _still_allowed(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Decision:
         """Note what came, and return what is allowed of it by the rules of then and of now."""
         entry, rules = inquiry.entry, self._policy.snapshot
-        entry.exchange = session.exchange
+        entry.exchange, entry.user = session.exchange, session.user
         entry.token_expires_at = session.token_expires_at
         if rules is inquiry.rules:
             return decision

@@ -172,6 +172,8 @@ class Session:
     provider_uid_verified: bool | None = None
     fetched_at: float
     exchange: Exchange
+    user: Secret[str] | None = None
+    """Whose it is: a UID."""
 
 
 @value(kw_only=False, eq=False)

@@ -52,22 +52,25 @@ class AuditKey:
 
     def of_uid(self, uid: Uid) -> str:
         """Return the fingerprint of a UID, ``<key id>:<32 hex>``."""
-        return self._fingerprint(self._uid, uid)
+        return self._remembered(self._uid, Secret(uid))
+
+    def of_user(self, user: Secret[str]) -> str:
+        """Return the fingerprint of a UID that is kept with a session."""
+        key, fingerprint = user.alias or (None, "")
+        return fingerprint if key is self._uid else self._remembered(self._uid, user)
 
     def of_token(self, token: Secret[str]) -> str:
         """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
-        return self._fingerprint(self._token, token.reveal())
+        key, fingerprint = token.alias or (None, "")
+        return fingerprint if key is self._token else self._remembered(self._token, token)
 
     def of_tokens(self, tokens: Mapping[str, Secret[str] | int]) -> dict[str, str]:
         """Return the fingerprint of each token by its name; a number is none."""
-        found = {}
+        found, ours = {}, self._token
         for name, token in tokens.items():
-            if isinstance(token, Secret):
+            if isinstance(token, Secret):  # as of_token does, which would be a call for each
                 key, fingerprint = token.alias or (None, "")
-                if key is not self:
-                    fingerprint = self._fingerprint(self._token, token.reveal())
-                    token.alias = (self, fingerprint)
-                found[name] = fingerprint
+                found[name] = fingerprint if key is ours else self._remembered(ours, token)
         return found
 
     def link(self, previous: bytes, octets: bytes) -> str:
@@ -81,10 +84,13 @@ class AuditKey:
         """Whether ``digest`` is the chain's hash over that record and predecessor."""
         return hmac.compare_digest(self.link(previous, octets), digest)
 
-    def _fingerprint(self, key: HMAC, text: str) -> str:
+    def _remembered(self, key: HMAC, secret: Secret[str]) -> str:
+        """Take the fingerprint of what may be kept, and then is told of again."""
         mac = key.copy()
-        mac.update(text.encode("utf-8", "surrogatepass"))
-        return f"{self.id}:{mac.finalize().hex()[:32]}"
+        mac.update(secret.reveal().encode("utf-8", "surrogatepass"))
+        fingerprint = f"{self.id}:{mac.finalize().hex()[:32]}"
+        secret.alias = (key, fingerprint)
+        return fingerprint
 
     def __repr__(self) -> str:
         return f"AuditKey({self.id})"

@@ -32,10 +32,11 @@ class Entry:
     """One request of the API port, filled as facts become known and committed once.
 
     Its outcome is "internal-error" until proved otherwise. ``route`` is a route's template,
-    ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid`` and
-    ``tokens`` are fingerprinted at the commit and then dropped. ``opened_at`` is UNIX seconds,
-    ``started`` monotonic seconds. ``identity`` was proved and is no caller's. ``is_counted``: one
-    of a flood, told as a count (no release). No release waits for its record beyond ``deadline``.
+    ``site``, ``provider`` and ``asked`` are names we know, never input as it came. ``uid``, or
+    ``user`` where a session tells, and ``tokens`` are fingerprinted at the commit and then dropped.
+    ``opened_at`` is UNIX seconds, ``started`` monotonic seconds. ``identity`` was proved and is no
+    caller's. ``is_counted``: one of a flood, told as a count (no release). No release waits for its
+    record beyond ``deadline``.
     """
 
     audit_id: str
@@ -50,6 +51,7 @@ class Entry:
     site: SiteName | None = None
     provider: ProviderName | None = None
     uid: Uid | None = field(default=None, repr=False)
+    user: Secret[str] | None = None
     asked: tuple[str, ...] = ()
     released: tuple[Field, ...] = ()
     withheld: tuple[Field, ...] = ()
@@ -82,7 +84,7 @@ class Entry:
         try:
             await self.commit_to(self)
         finally:
-            self.uid = None
+            self.uid = self.user = None
             self.tokens = None
 
 
@@ -92,6 +94,11 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
     ``now`` is UNIX seconds, ``monotonic`` seconds on the clock that gave ``entry.started``.
     """
     exchange, expires = entry.exchange, entry.token_expires_at
+    user: str | None = None
+    if entry.user is not None:
+        user = key.of_user(entry.user)
+    elif entry.uid is not None:
+        user = key.of_uid(entry.uid)
     members = {
         "kind": "request",
         "time": timestamp(now),
@@ -105,7 +112,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "identity": None if entry.identity is None else _identity(entry.identity),
         "site": entry.site,
         "provider": entry.provider,
-        "user": None if entry.uid is None else key.of_uid(entry.uid),
+        "user": user,
         "asked": entry.asked or None,
         "released": entry.released or None,
         "withheld": entry.withheld or None,

@@ -144,6 +144,7 @@ class SessionInfo:
             ),
             fetched_at=self._clock.wall() if exchange.asked_at is None else exchange.asked_at,
             exchange=exchange,
+            user=Secret(query.uid),
         )
 
     def _expiries(self, fields: Fields, exchange: Exchange) -> list[datetime | None]:

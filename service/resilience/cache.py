@@ -20,10 +20,10 @@ K = TypeVar("K", bound=Hashable)
 COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
 """Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
 COOL_DOWN: Final = 1.0
-OVERHEAD: Final = 1650
+OVERHEAD: Final = 1900
 """Bytes that an entry takes beside its texts and its key's, rounded up.
 
-What the audit calls its tokens is in it: of a session that is handed out again that is known.
+What the audit calls user and tokens is in it: it is known of a session that is handed out again.
 """
 
 HIT: Final = "hit"

@@ -11,6 +11,7 @@ from service.deadline import Deadline
 from service.errors import AuditUnavailable, UpstreamTimeout
 from service.floods import Aggregate
 from service.model import Uid
+from service.secret import Secret
 from tests.audit.fakes import KEY, OLD_KEY, Desk, InlineWorker, SlowWorker, desk
 from tests.virtual_time import VIRTUAL, virtual_clock
 
@@ -52,8 +53,9 @@ class TestRelease:
         """After the commit the entry holds neither UID nor tokens."""
         made = await desk()
         entry = made.entry()
+        entry.user = Secret("sentinel-uid")
         await entry.commit()
-        assert (None, None) == (entry.uid, entry.tokens)
+        assert [None] * 3 == [entry.uid, entry.user, entry.tokens]
 
     @pytest.mark.parametrize("accept", ["any", "all"])
     async def test_no_sink_no_release(self, accept: Accept) -> None:

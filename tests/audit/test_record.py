@@ -322,12 +322,18 @@ class TestAuditKey:
         assert {"access_token": token} == KEY.of_tokens({"access_token": Secret(text), "left": 3})
         assert of_chain == KEY.link(previous, octets)
 
-    @given(st.lists(st.sampled_from([KEY, OLD_KEY]), max_size=5))
-    def test_of_a_kept_token(self, keys: list[AuditKey]) -> None:
-        """A token that is released again has the fingerprint that the key of the moment gives."""
-        token = Secret("kept")
-        for key in keys:
-            assert {"access_token": key.of_token(token)} == key.of_tokens({"access_token": token})
+    @given(st.lists(st.tuples(st.sampled_from([KEY, OLD_KEY]), st.integers(0, 2)), max_size=6))
+    def test_of_what_is_kept(self, asked: list[tuple[AuditKey, int]]) -> None:
+        """What is told again has the fingerprint of its kind that the key of the moment gives."""
+        kept = Secret("kept")
+        for key, kind in asked:
+            told = (
+                key.of_user(kept),
+                key.of_token(kept),
+                key.of_tokens({"access_token": kept})["access_token"],
+            )[kind]
+            afresh = key.of_uid(Uid("kept")) if kind == 0 else key.of_token(Secret("kept"))
+            assert afresh == told
 
     def test_apart(self) -> None:
         """A UID and a token of the same text have different fingerprints, as have two keys."""

@@ -53,6 +53,7 @@ def whole_session(number: int) -> Session:
         provider_uid=Secret(f"{text}u"),
         fetched_at=NOW,
         exchange=Exchange(0, f"{number:032x}", 1, 0.5 + number, asked_at=NOW - number / 9),
+        user=Secret("u"),
     )
 
 
@@ -137,7 +138,9 @@ class TestCache:
                 assert kept is not None
                 for token in (kept.auth_token, kept.token_secret, kept.session_handle):
                     assert token is not None
-                    audit_key.of_tokens({"token": token})
+                    audit_key.of_token(token)
+                assert kept.user is not None
+                audit_key.of_user(kept.user)
             taken, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
