@@ -51,7 +51,7 @@ GOALS: Final = (
         value=partial(forms, a="textbook", b="product"),
         must=20,
         aim=40,
-        gate=6,
+        gate=10,
         at_least=True,
     ),
     Goal(
@@ -59,7 +59,7 @@ GOALS: Final = (
         value=partial(forms, a="passthrough", b="product"),
         must=0.25,
         aim=0.7,
-        gate=0.11,
+        gate=0.17,
         at_least=True,
     ),
     Goal(

@@ -5,8 +5,8 @@ import pytest
 
 from tests.benchmark.counts import counted, told
 
-BOUNDS: Final = {"product": 950, "product-cache": 500}
-"""Calls a request. It took 876 and 478 with CPython 3.11, 861 and 471 with 3.13."""
+BOUNDS: Final = {"product": 720, "product-cache": 350}
+"""Calls a request. It took 665 and 321 with CPython 3.11, 649 and 312 with 3.13."""
 
 
 class TestCounts:
