@@ -1,6 +1,7 @@
 """The use case: policy, then the session, then the tokens that this caller may have."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,10 +30,16 @@ from service.values import value
 class Sessions(Protocol):
     """Where sessions come from: Gigya, a flight under way, or the cache."""
 
-    async def session(
+    def kept(self, query: SessionQuery, *, max_age: int | None) -> Session | None:
+        """Return the session if it is at hand and at most ``max_age`` seconds old.
+
+        ``None`` is as old as is configured.
+        """
+
+    async def fetched(
         self, query: SessionQuery, *, max_age: int | None, deadline: Deadline
     ) -> Session:
-        """Return the session, at most ``max_age`` seconds old (``None``: as configured)."""
+        """Return the session from Gigya, in a call begun at most ``max_age`` seconds ago."""
 
 
 class UserProofs(Protocol):
@@ -89,11 +96,17 @@ class Broker:
         self._require_sinks = require_sinks
 
     async def release(
-        self, caller: Caller, request: TokenRequest, entry: Entry, deadline: Deadline
+        self,
+        caller: Caller,
+        request: TokenRequest,
+        entry: Entry,
+        deadline: Deadline,
+        attended: AbstractContextManager[None],
     ) -> Release:
         """Return what ``caller`` may have of what ``request`` asks, or raise a ``ServiceError``.
 
-        What becomes known on the way is noted in ``entry``; nothing is revealed here.
+        What becomes known on the way is noted in ``entry``; nothing is revealed here. Whenever it
+        must wait for Gigya, it does in the block of ``attended``, which can be entered again.
         """
         rules = self._policy.snapshot
         site, row, fields = self._names.of(rules.value, caller.name, request)
@@ -104,7 +117,12 @@ class Broker:
         decision = self._decide(inquiry, rules.value)
         self._require_sinks()  # no session is opened that could not be released
         query = SessionQuery(site, row.name, request.uid, request.cid, request.verify_provider_uid)
-        session = await self._sessions.session(query, max_age=request.max_age, deadline=deadline)
+        session = self._sessions.kept(query, max_age=request.max_age)
+        if session is None:
+            with attended:
+                session = await self._sessions.fetched(
+                    query, max_age=request.max_age, deadline=deadline
+                )
         decision = self._still_allowed(inquiry, decision, session)
         try:
             return self._release(inquiry, decision, session)
@@ -112,7 +130,8 @@ class Broker:
             if not session.exchange.cached:
                 raise
         # What was kept lives too short for this request; what Gigya has now may live longer.
-        session = await self._sessions.session(query, max_age=0, deadline=deadline)
+        with attended:
+            session = await self._sessions.fetched(query, max_age=0, deadline=deadline)
         decision = self._still_allowed(inquiry, decision, session)
         return self._release(inquiry, decision, session)
 

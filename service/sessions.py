@@ -99,22 +99,29 @@ class Sessions:
         self._seconds = seconds * PART
         self._caching = caching
 
-    async def session(
+    def kept(self, query: SessionQuery, *, max_age: int | None) -> Session | None:
+        """Return the session that ``query`` names from memory, at most ``max_age`` seconds old.
+
+        Raises what Gigya failed with a moment ago, when it was asked for this one.
+        """
+        caching = self._caching
+        if caching is None or max_age == 0:
+            return None
+        place = caching.place((query, self._sites[query.site].generations()))
+        kept = caching.cache.session(place, max_age=max_age)
+        if kept is None and (failure := caching.cache.failure(place)) is not None:
+            raise failure
+        return kept
+
+    async def fetched(
         self, query: SessionQuery, *, max_age: int | None, deadline: Deadline
     ) -> Session:
-        """Return the session that ``query`` names, at most ``max_age`` seconds old.
+        """Return the session that ``query`` names, in a call begun ``max_age`` seconds ago at most.
 
-        0 asks Gigya, in a call that began after this request. Raises a ``ServiceError``.
+        0 asks in a call that began after this request. Raises a ``ServiceError``.
         """
         site = self._sites[query.site]
         key = (query, site.generations())
-        caching = self._caching
-        if caching is not None and max_age != 0:
-            place = caching.place(key)
-            if (kept := caching.cache.session(place, max_age=max_age)) is not None:
-                return kept
-            if (failure := caching.cache.failure(place)) is not None:
-                raise failure
         call = partial(self._call, site, key)
         return await self._flights.result(key, call, deadline=deadline, oldest=max_age)
 

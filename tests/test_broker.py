@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -70,8 +71,13 @@ class Sessions:
     answers: list[Session | Exception] = field(default_factory=lambda: [session()])
     asked: list[tuple[SessionQuery, int | None]] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
+    at_hand: Session | None = None
 
-    async def session(
+    def kept(self, query: SessionQuery, *, max_age: int | None) -> Session | None:
+        assert query.site == SHOP
+        return None if max_age == 0 else self.at_hand
+
+    async def fetched(
         self, query: SessionQuery, *, max_age: int | None, deadline: Deadline
     ) -> Session:
         assert not deadline.is_past
@@ -95,6 +101,18 @@ def policy(*grants: Grant, fields: frozenset[Field] = ALL) -> Policy:
     return Policy([CallerRules(name=CRM.name, grants=grants or (grant,))])
 
 
+class Attended(AbstractContextManager[None]):
+    """Knows whether the caller is looked after just now."""
+
+    is_on = False
+
+    def __enter__(self) -> None:
+        self.is_on = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_on = False
+
+
 class House:
     """A broker, what is around it, and the entry of the request it serves."""
 
@@ -108,6 +126,7 @@ class House:
             SiteName("blog"): Site(catalogue=own, naming=Naming.REPLY, user_proofs=Proofs()),
         }
         self.unrecordable: AuditUnavailable | None = None
+        self.attended = Attended()
         self.broker = Broker(
             policy=self.policy,
             sites=sites,
@@ -122,7 +141,8 @@ class House:
 
     async def release(self, **asked: Any) -> Release:
         request = TokenRequest(**{"uid": Uid("u-1"), "provider": "twitter", **asked})
-        return await self.broker.release(CRM, request, self.entry, Deadline.after(9, CLOCK))
+        deadline = Deadline.after(9, CLOCK)
+        return await self.broker.release(CRM, request, self.entry, deadline, self.attended)
 
 
 class TestRelease:
@@ -136,6 +156,26 @@ class TestRelease:
         assert {"oauth_token", "oauth_expires_in"} == set(tokens.tokens)
         assert ("oauth_token_secret",) == tokens.withheld_names
         assert (SHOP, "twitter", 7) == (release.site, release.row.name, release.age)
+
+    async def test_waits_for_gigya_while_the_caller_does(self) -> None:
+        """Who leaves meanwhile ends the wait, and nothing else."""
+        house, seen = House(), []
+        house.sessions.meanwhile = lambda: seen.append(house.attended.is_on)
+
+        await house.release()
+
+        assert ([True], False) == (seen, house.attended.is_on)
+
+    async def test_does_not_wait_for_what_is_at_hand(self) -> None:
+        """A session from the cache is released as one from Gigya, who is not asked."""
+        house, other = House(), House()
+        house.sessions.at_hand = session()
+
+        at_hand, from_gigya = await house.release(), await other.release()
+
+        assert [] == house.sessions.asked
+        assert from_gigya.provider_tokens.tokens.keys() == at_hand.provider_tokens.tokens.keys()
+        assert (other.entry.site, other.entry.exchange) == (house.entry.site, house.entry.exchange)
 
     async def test_notes_what_becomes_known(self) -> None:
         """The entry knows site, provider, rule, what was asked, and what Gigya was asked."""

@@ -12,7 +12,8 @@ from service.model import ON_GONE
 class Attended:
     """Ends what its block waits for, with ``CallerGone``, when the listener sees the caller go.
 
-    A listener that does not tell (the scope has no ``state``) changes nothing.
+    A listener that does not tell (the scope has no ``state``) changes nothing. It can be entered
+    again.
     """
 
     __slots__ = ("_before", "_is_gone", "_state", "_task")

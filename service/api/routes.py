@@ -87,8 +87,9 @@ class Api:
             asked = parse(body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
-            with Attended(scope):  # and not the gate: what is recorded may have been received
-                release = await self._broker.release(caller, asked, entry, deadline)
+            # Gigya is waited for while the caller does; what is recorded may have been received.
+            attended = Attended(scope)
+            release = await self._broker.release(caller, asked, entry, deadline, attended)
             tokens = release.provider_tokens
             entry.released, entry.withheld = tokens.released, tokens.withheld
             entry.names_released, entry.tokens = tuple(tokens.tokens), tokens.tokens

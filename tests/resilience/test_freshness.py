@@ -1,6 +1,7 @@
 """What is answered is fresh, for every combination of what decides about it."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Final
@@ -122,7 +123,8 @@ class Shop:
             uid=Uid("u-1"), provider="twitter", site=SHOP, min_ttl=min_ttl, max_age=max_age
         )
         deadline = Deadline.after(10, self._clock)
-        return await self._broker.release(CRM, request, Entry(audit_id="0" * 32), deadline)
+        entry = Entry(audit_id="0" * 32)
+        return await self._broker.release(CRM, request, entry, deadline, nullcontext())
 
 
 def is_fresh(shop: Shop, release: Release, *, margin: int, max_age: int | None) -> bool:
@@ -227,9 +229,11 @@ class Changing:
 
     async def ask(self, max_age: int | None) -> Session:
         query = SessionQuery(site=SHOP, provider=ProviderName("twitter"), uid=Uid("u-1"))
-        return await self.sessions.session(
-            query, max_age=max_age, deadline=Deadline.after(10, self.clock)
-        )
+        kept = self.sessions.kept(query, max_age=max_age)
+        if kept is not None:
+            return kept
+        deadline = Deadline.after(10, self.clock)
+        return await self.sessions.fetched(query, max_age=max_age, deadline=deadline)
 
 
 class TestOverlapping:
