@@ -6,7 +6,7 @@ import pytest
 from tests.benchmark.counts import counted, told
 
 BOUNDS: Final = {"product": 720, "product-cache": 350}
-"""Calls a request. It took 665 and 321 with CPython 3.11, 649 and 312 with 3.13."""
+"""Calls a request. It took 666 and 313 with CPython 3.11."""
 
 
 class TestCounts:
