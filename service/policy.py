@@ -72,8 +72,6 @@ NOWHERE: Final[frozenset[SiteName]] = frozenset()
 
 MOST_DECISIONS: Final = 4096
 """Decisions that one policy remembers."""
-MOST_RECOGNISED: Final = 4096
-"""Proved identities of which one policy remembers that a pattern has them."""
 
 
 class Policy:
@@ -89,7 +87,6 @@ class Policy:
         "_grants",
         "_only_site",
         "_patterns",
-        "_recognised",
         "_sites",
         "callers",
         "edition",
@@ -112,7 +109,6 @@ class Policy:
         self._candidates: Final = {row.name: _by_site(row.candidate_grants) for row in rows}
         self._decided: Final[dict[Question, Decision]] = {}
         self._exact: Final[dict[tuple[str, str], CallerName]] = {}
-        self._recognised: Final[dict[tuple[str, str], CallerName]] = {}
         self._patterns: Final[dict[str, list[tuple[Pattern[str], CallerName]]]] = defaultdict(list)
         for row in rows:
             for rule in row.identities:
@@ -127,15 +123,12 @@ class Policy:
 
     def caller_of(self, identity: Identity) -> CallerName | None:
         """Return whom a proved identity belongs to; an exact subject goes before a pattern."""
-        key = identity.via, identity.subject
-        return self._exact.get(key) or self._recognised.get(key) or self._recognise(*key)
-
-    def _recognise(self, via: str, subject: str) -> CallerName | None:
+        via, subject = identity.via, identity.subject
+        exact = self._exact.get((via, subject))
+        if exact is not None:
+            return exact
         for pattern, name in self._patterns.get(via, ()):
             if pattern.fullmatch(subject):
-                if len(self._recognised) >= MOST_RECOGNISED:  # workloads come and go
-                    self._recognised.clear()
-                self._recognised[via, subject] = name
                 return name
         return None
 

@@ -61,14 +61,13 @@ class AuditKey:
 
     def of_token(self, token: Secret[str]) -> str:
         """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
-        key, fingerprint = token.alias or (None, "")
-        return fingerprint if key is self._token else self._remembered(self._token, token)
+        return self._remembered(self._token, token)
 
     def of_tokens(self, tokens: Mapping[str, Secret[str] | int]) -> dict[str, str]:
         """Return the fingerprint of each token by its name; a number is none."""
         found, ours = {}, self._token
         for name, token in tokens.items():
-            if isinstance(token, Secret):  # as of_token does, which would be a call for each
+            if isinstance(token, Secret):
                 key, fingerprint = token.alias or (None, "")
                 found[name] = fingerprint if key is ours else self._remembered(ours, token)
         return found
