@@ -1,9 +1,8 @@
 """The use case: policy, then the session, then the tokens that this caller may have."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.audit.record import Entry
 from service.deadline import Clock, Deadline
@@ -23,7 +22,7 @@ from service.model import (
 )
 from service.named import Names
 from service.policy import Decide, Decision, Policy, refusal
-from service.providers import Catalogue, Naming, Row, provider_tokens
+from service.providers import Catalogue, Naming, Row, provider_tokens, require_life
 from service.values import value
 
 
@@ -60,14 +59,38 @@ class Site:
 
 @value(kw_only=False, eq=False)
 class Release:
-    """All that one answer holds, still sealed."""
+    """All that one answer holds, still sealed, as it is ``at`` (UNIX seconds)."""
 
     site: SiteName
     row: Row
     provider_tokens: ProviderTokens
     provider_uid_verified: bool | None
-    age: int
+    at: float
     session: Session
+
+
+NOTHING: Final = Decision()
+"""Before anything is decided, nothing is allowed."""
+
+
+@dataclass(slots=True, eq=False)
+class Inquiry:
+    """What is asked for, and what ``rules`` say of it, by which its names are resolved.
+
+    What becomes known on the way is noted in ``entry``. ``max_age`` is how many seconds ago Gigya
+    may have been asked.
+    """
+
+    caller: CallerName
+    request: TokenRequest
+    entry: Entry
+    rules: Snapshot[Policy]
+    site: SiteName
+    row: Row
+    fields: tuple[Field, ...] | None
+    query: SessionQuery
+    max_age: int | None
+    decision: Decision = NOTHING
 
 
 class Broker:
@@ -95,63 +118,67 @@ class Broker:
         self._clock = clock
         self._require_sinks = require_sinks
 
-    async def release(
-        self,
-        caller: Caller,
-        request: TokenRequest,
-        entry: Entry,
-        deadline: Deadline,
-        attended: AbstractContextManager[None],
-    ) -> Release:
-        """Return what ``caller`` may have of what ``request`` asks, or raise a ``ServiceError``.
+    def inquiry(self, caller: Caller, request: TokenRequest, entry: Entry) -> Inquiry:
+        """Return what ``caller`` asks for with ``request``, or raise what forbids it.
 
-        What becomes known on the way is noted in ``entry``; nothing is revealed here. Whenever it
-        must wait for Gigya, it does in the block of ``attended``, which can be entered again.
+        That is a ``ServiceError``. ``at_hand`` answers it, or ``fetched`` where that does not.
         """
         rules = self._policy.snapshot
         site, row, fields = self._names.of(rules.value, caller.name, request)
         entry.provider, entry.asked = row.name or None, fields or ()
         if site in self._sites:  # never what a caller made up
             entry.site = site
-        inquiry = _Inquiry(caller.name, request, rules, site, row, fields, entry)
-        decision = self._decide(inquiry, rules.value)
-        self._require_sinks()  # no session is opened that could not be released
         query = SessionQuery(site, row.name, request.uid, request.cid, request.verify_provider_uid)
-        session = self._sessions.kept(query, max_age=request.max_age)
-        if session is None:
-            with attended:
-                session = await self._sessions.fetched(
-                    query, max_age=request.max_age, deadline=deadline
-                )
-        decision = self._still_allowed(inquiry, decision, session)
-        try:
-            return self._release(inquiry, decision, session)
-        except (TokenExpiring, ReauthenticationRequired):
-            if not session.exchange.cached:
-                raise
-        # What was kept lives too short for this request; what Gigya has now may live longer.
-        with attended:
-            session = await self._sessions.fetched(query, max_age=0, deadline=deadline)
-        decision = self._still_allowed(inquiry, decision, session)
-        return self._release(inquiry, decision, session)
+        inquiry = Inquiry(
+            caller.name, request, entry, rules, site, row, fields, query, request.max_age
+        )
+        inquiry.decision = self._decide(inquiry, rules.value)
+        self._require_sinks()  # no session is opened that could not be released
+        return inquiry
 
-    def _still_allowed(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Decision:
-        """Note what came, and return what is allowed of it by the rules of then and of now."""
-        entry, rules = inquiry.entry, self._policy.snapshot
-        entry.exchange, entry.user = session.exchange, session.user
-        entry.token_expires_at = session.token_expires_at
+    def at_hand(self, inquiry: Inquiry) -> Release | None:
+        """Return what may be had of a session that is kept, ``None`` where Gigya must be asked.
+
+        Nothing is revealed here. Raises a ``ServiceError``.
+        """
+        session = self._sessions.kept(inquiry.query, max_age=inquiry.max_age)
+        if session is None:
+            return None
+        _note(inquiry.entry, session)
+        try:
+            return self._release(inquiry, inquiry.decision, session)
+        except (TokenExpiring, ReauthenticationRequired):
+            # What was kept lives too short for this request; what Gigya has now may live longer.
+            inquiry.max_age = 0
+            return None
+
+    async def fetched(self, inquiry: Inquiry, deadline: Deadline) -> Release:
+        """Return what may be had of the session that Gigya has.
+
+        Nothing is revealed here. Raises a ``ServiceError``.
+        """
+        session = await self._sessions.fetched(
+            inquiry.query, max_age=inquiry.max_age, deadline=deadline
+        )
+        _note(inquiry.entry, session)
+        return self._release(inquiry, self._still_allowed(inquiry), session)
+
+    def _still_allowed(self, inquiry: Inquiry) -> Decision:
+        """Return what is allowed by the rules of then and of now."""
+        before, rules = inquiry.decision, self._policy.snapshot
         if rules is inquiry.rules:
-            return decision
+            return before
         # The rules changed while Gigya was asked: both must allow what goes out.
         newer = self._decide(inquiry, rules.value)
-        both = replace(newer, allowed=decision.allowed & newer.allowed)
+        both = replace(newer, allowed=before.allowed & newer.allowed)
         if not both.allowed:
+            entry = inquiry.entry
             entry.decision, error = "deny", refusal(Missing.FIELD)
             entry.reason = error.reason
             raise error
         return both
 
-    def _decide(self, inquiry: "_Inquiry", policy: Policy) -> Decision:
+    def _decide(self, inquiry: Inquiry, policy: Policy) -> Decision:
         entry, proof = inquiry.entry, inquiry.request.uid_signature
         is_proved = proof is not None and self._is_proved(inquiry, proof)
         decision = self._decided_by(
@@ -164,39 +191,27 @@ class Broker:
         entry.decision = "allow"
         return decision
 
-    def _is_proved(self, inquiry: "_Inquiry", proof: UidSignature) -> bool:
+    def _is_proved(self, inquiry: Inquiry, proof: UidSignature) -> bool:
         site, uid = self._sites.get(inquiry.site), inquiry.request.uid
         return site is not None and site.user_proofs.vouches(uid, proof, now=self._clock.wall())
 
-    def _release(self, inquiry: "_Inquiry", decision: Decision, session: Session) -> Release:
-        request, asked, now = inquiry.request, inquiry.fields, self._clock.wall()
+    def _release(self, inquiry: Inquiry, decision: Decision, session: Session) -> Release:
+        request, now = inquiry.request, self._clock.wall()
         tokens = provider_tokens(
             inquiry.row,
             session,
             allowed=decision.allowed,
-            now=now,
             naming=self._sites[inquiry.site].naming,
-            min_ttl=request.min_ttl,
-            asked=None if asked is None else frozenset(asked),
+            asked=inquiry.fields,
         )
+        require_life(tokens, now=now, min_ttl=request.min_ttl)
         inquiry.entry.would_deny = decision.would_deny(tokens.released)
         is_told = request.verify_provider_uid and tokens.provider_uid is not None
         verified = session.provider_uid_verified if is_told else None
-        age = max(0, int(now - session.fetched_at))
-        return Release(inquiry.site, inquiry.row, tokens, verified, age, session)
+        return Release(inquiry.site, inquiry.row, tokens, verified, now, session)
 
 
-@value(kw_only=False, eq=False)
-class _Inquiry:
-    """A request whose names are resolved; ``rules`` are those by which they are.
-
-    What becomes known on the way is noted in ``entry``.
-    """
-
-    caller: CallerName
-    request: TokenRequest
-    rules: Snapshot[Policy]
-    site: SiteName
-    row: Row
-    fields: tuple[Field, ...] | None
-    entry: Entry
+def _note(entry: Entry, session: Session) -> None:
+    """Note whose a session is that may be handed out, and how it came."""
+    entry.exchange, entry.user = session.exchange, session.user
+    entry.token_expires_at = session.token_expires_at

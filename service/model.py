@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from typing import Any, Final, NamedTuple, NewType, Protocol
 
 from service.secret import Secret
@@ -174,21 +175,29 @@ class Session:
     exchange: Exchange
     user: Secret[str] | None = None
     """Whose it is: a UID."""
+    told: "tuple[object, ProviderTokens] | None" = field(default=None, init=False, repr=False)
+    """What was last made of it, after what that depends on: a kept session is asked for again."""
 
 
 @value(kw_only=False, eq=False)
 class ProviderTokens:
-    """A session under the provider's names, filtered for one caller.
+    """A session under the provider's names, filtered for one caller: the same at any time.
 
-    ``tokens`` holds secrets and whole seconds left; ``released`` are Gigya's names of what it
-    holds, ``withheld`` and ``withheld_names`` what the reply held and policy refused. The expiries
-    are of what was released.
+    ``tokens`` holds secrets and, for an expiry, when it is; ``released`` are Gigya's names of what
+    it holds, ``withheld`` and ``withheld_names`` what the reply held and policy refused. The
+    expiries are of what was released, in UTC. By ``token_ends`` and ``handle_ends`` what is
+    released must be out; they are UNIX seconds, as what ``tokens`` holds, and infinite where no end
+    is known.
     """
 
-    tokens: Mapping[str, Secret[str] | int]
+    tokens: Mapping[str, Secret[str] | float]
     released: tuple[Field, ...]
     withheld: tuple[Field, ...]
     withheld_names: tuple[str, ...]
     provider_uid: Secret[str] | None = None
     expires_at: datetime | None = None
     session_expires_at: datetime | None = None
+    token_ends: float = inf
+    handle_ends: float = inf
+    alias: tuple[object, Mapping[str, str]] | None = field(default=None, init=False, repr=False)
+    """Who calls its secrets what, as ``Secret.alias`` says of one."""

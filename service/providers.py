@@ -1,9 +1,9 @@
 """Gigya's session fields under the providers' own names, for what one caller may have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from math import floor
+from math import inf
 from typing import Final, NamedTuple
 
 from service.catalogue import BASE, Catalogue, describe, describe_catalogue, field_names
@@ -38,6 +38,7 @@ __all__ = [
     "field_names",
     "names_for",
     "provider_tokens",
+    "require_life",
     "resolve",
     "with_followers",
 ]
@@ -87,54 +88,70 @@ def provider_tokens(
     session: Session,
     *,
     allowed: frozenset[Field],
-    now: float,
     naming: Naming,
-    min_ttl: int = 0,
-    asked: frozenset[Field] | None = None,
+    asked: Collection[Field] | None = None,
 ) -> ProviderTokens:
     """Return ``session`` under the provider's names, holding nothing that is not ``allowed``.
 
-    ``now`` is UNIX seconds, ``min_ttl`` seconds that a released token must still live. What the
-    reply held, was asked (``None``: everything) and is not allowed counts as withheld.
-    Raises ``ReauthenticationRequired`` and ``TokenExpiring``.
+    What the reply held, was asked (``None``: everything) and is not allowed counts as withheld.
+    Whether it still lives ``require_life`` says.
     """
+    about = (row, naming, allowed, asked)
+    told = session.told
+    if told is None or told[0] != about:
+        told = about, _filtered(row, session, allowed, naming, asked)
+        session.told = told  # type: ignore[misc]  # remembered with it, and no part of it
+    return told[1]
+
+
+def _filtered(
+    row: Row,
+    session: Session,
+    allowed: frozenset[Field],
+    naming: Naming,
+    asked: Collection[Field] | None,
+) -> ProviderTokens:
     secret, handle, uid = session.token_secret, session.session_handle, session.provider_uid
-    ends = session.token_expires_at
-    handle_ends = None if handle is None else session.session_expires_at  # else it tells nothing
-    left = None if ends is None else floor(ends.timestamp() - now)
-    handle_left = None if handle_ends is None else floor(handle_ends.timestamp() - now)
-    values = session.auth_token, secret, left, handle, handle_left, uid
+    expires = session.token_expires_at
+    handle_expires = None if handle is None else session.session_expires_at  # it tells of nothing
+    ends = None if expires is None else expires.timestamp()
+    handle_ends = None if handle_expires is None else handle_expires.timestamp()
+    values = session.auth_token, secret, ends, handle, handle_ends, uid
     held = (
         True,
         secret is not None,
-        left is not None,
+        ends is not None,
         handle is not None,
-        handle_left is not None,
+        handle_ends is not None,
         uid is not None,
     )
     names = names_for(row, naming, has_token_secret=secret is not None)
-    cut = _cut(names, held, allowed, asked)
+    cut = _cut(names, held, allowed, None if asked is None else frozenset(asked))
     may = cut.may
-    _require_life(may, left, handle_left, min_ttl)
     return ProviderTokens(
         {name: values[place] for name, place in cut.tokens},  # type: ignore[misc]  # what is held
         cut.released,
         cut.withheld,
         cut.withheld_names,
         uid if Field.PROVIDER_UID in may else None,
-        ends if Field.TOKEN_EXPIRATION in may else None,
-        handle_ends if Field.SESSION_EXPIRATION in may else None,
+        expires if Field.TOKEN_EXPIRATION in may else None,
+        handle_expires if Field.SESSION_EXPIRATION in may else None,
+        inf if ends is None or not cut.has_token else ends,
+        inf if handle_ends is None or not cut.has_handle else handle_ends,
     )
 
 
 class _Cut(NamedTuple):
     """What comes of the fields that a session holds, whatever their values are.
 
-    ``may`` is what is allowed with the expiries that follow; ``tokens`` are the provider's names
-    of what goes out, each with the place of its value in ``VALUED``.
+    ``may`` is what is allowed with the expiries that follow, and has something of the token or of
+    the session handle; ``tokens`` are the provider's names of what goes out, each with the place of
+    its value in ``VALUED``.
     """
 
     may: frozenset[Field]
+    has_token: bool
+    has_handle: bool
     tokens: tuple[tuple[str, int], ...]
     released: tuple[Field, ...]
     withheld: tuple[Field, ...]
@@ -161,6 +178,8 @@ def _cut(
     withheld = tuple(field for field in there if field not in may and field in wanted)
     return _Cut(
         may=may,
+        has_token=not may.isdisjoint(TOKEN_FIELDS),
+        has_handle=not may.isdisjoint(SESSION_FIELDS),
         tokens=tuple((column[f], VALUED.index(f)) for f in released if f in column),
         released=released,
         withheld=withheld,
@@ -168,20 +187,23 @@ def _cut(
     )
 
 
-def _require_life(
-    may: frozenset[Field], token_left: int | None, handle_left: int | None, min_ttl: int
-) -> None:
-    """Refuse what would be dead on arrival; less than a whole second left is none."""
-    if token_left is not None and token_left < 1 and may & TOKEN_FIELDS:
+def require_life(tokens: ProviderTokens, *, now: float, min_ttl: int) -> None:
+    """Refuse what would be dead on arrival; less than a whole second left is none.
+
+    ``now`` is UNIX seconds, ``min_ttl`` seconds that a released token must still live. Raises
+    ``ReauthenticationRequired`` and ``TokenExpiring``.
+    """
+    token_left, handle_left = tokens.token_ends - now, tokens.handle_ends - now
+    if token_left < 1:
         raise ReauthenticationRequired(
             "The provider's token has expired; the user must log in again.", reason="token-expired"
         )
-    if handle_left is not None and handle_left < 1 and may & SESSION_FIELDS:
+    if handle_left < 1:
         raise ReauthenticationRequired(
             "The provider's session handle has expired; the token can be asked for without it.",
             reason="session-handle-expired",
         )
-    if token_left is not None and token_left < min_ttl and may & TOKEN_FIELDS:
+    if token_left < min_ttl:
         raise TokenExpiring("The provider's token expires sooner than min_ttl.")
 
 

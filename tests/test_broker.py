@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -101,18 +100,6 @@ def policy(*grants: Grant, fields: frozenset[Field] = ALL) -> Policy:
     return Policy([CallerRules(name=CRM.name, grants=grants or (grant,))])
 
 
-class Attended(AbstractContextManager[None]):
-    """Knows whether the caller is looked after just now."""
-
-    is_on = False
-
-    def __enter__(self) -> None:
-        self.is_on = True
-
-    def __exit__(self, *_: object) -> None:
-        self.is_on = False
-
-
 class House:
     """A broker, what is around it, and the entry of the request it serves."""
 
@@ -126,7 +113,6 @@ class House:
             SiteName("blog"): Site(catalogue=own, naming=Naming.REPLY, user_proofs=Proofs()),
         }
         self.unrecordable: AuditUnavailable | None = None
-        self.attended = Attended()
         self.broker = Broker(
             policy=self.policy,
             sites=sites,
@@ -142,7 +128,8 @@ class House:
     async def release(self, **asked: Any) -> Release:
         request = TokenRequest(**{"uid": Uid("u-1"), "provider": "twitter", **asked})
         deadline = Deadline.after(9, CLOCK)
-        return await self.broker.release(CRM, request, self.entry, deadline, self.attended)
+        inquiry = self.broker.inquiry(CRM, request, self.entry)
+        return self.broker.at_hand(inquiry) or await self.broker.fetched(inquiry, deadline)
 
 
 class TestRelease:
@@ -155,16 +142,11 @@ class TestRelease:
         tokens = release.provider_tokens
         assert {"oauth_token", "oauth_expires_in"} == set(tokens.tokens)
         assert ("oauth_token_secret",) == tokens.withheld_names
-        assert (SHOP, "twitter", 7) == (release.site, release.row.name, release.age)
-
-    async def test_waits_for_gigya_while_the_caller_does(self) -> None:
-        """Who leaves meanwhile ends the wait, and nothing else."""
-        house, seen = House(), []
-        house.sessions.meanwhile = lambda: seen.append(house.attended.is_on)
-
-        await house.release()
-
-        assert ([True], False) == (seen, house.attended.is_on)
+        assert (SHOP, "twitter", 7) == (
+            release.site,
+            release.row.name,
+            release.at - release.session.fetched_at,
+        )
 
     async def test_does_not_wait_for_what_is_at_hand(self) -> None:
         """A session from the cache is released as one from Gigya, who is not asked."""
@@ -341,13 +323,16 @@ class TestWhatWasKept:
         kept = session(token_expires_at=at(lives))
         kept = replace(kept, exchange=Exchange(cached=True))
 
-        house = House(None, kept, session())
+        house = House()
+        house.sessions.at_hand = kept
         release = await house.release(min_ttl=100)
-        assert 3600 == release.provider_tokens.tokens["oauth_expires_in"]
-        assert [None, 0] == [max_age for _, max_age in house.sessions.asked]
+        assert NOW + 3600 == release.provider_tokens.tokens["oauth_expires_in"]
+        assert [0] == [max_age for _, max_age in house.sessions.asked]
 
+        house = House(None, session(token_expires_at=at(lives)))
+        house.sessions.at_hand = kept
         with pytest.raises(error):
-            await House(None, kept, session(token_expires_at=at(lives))).release(min_ttl=100)
+            await house.release(min_ttl=100)
 
     async def test_what_gigya_just_said_is(self) -> None:
         """A fresh session that lives too short is refused without another call."""

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from service.audit.record import RELEASED, Entry
 from service.logs import LEVELS, REQUEST, Log, places, request_line
-from service.model import Caller, CallerName, Exchange, Identity, ProviderName, SiteName, Uid
+from service.model import (
+    Caller,
+    CallerName,
+    Exchange,
+    Identity,
+    ProviderName,
+    ProviderTokens,
+    SiteName,
+    Uid,
+)
 from service.secret import Secret
 from tests.audit.test_record import ENTRIES, RELEASES
 
@@ -259,7 +268,7 @@ class TestRequestLine:
             site=SiteName("shop"),
             provider=ProviderName("twitter"),
             uid=Uid(SECRET),
-            tokens={"oauth_token": Secret(SECRET)},
+            tokens=ProviderTokens({"oauth_token": Secret(SECRET)}, (), (), ()),
             decision="allow",
             rule="crm/grants[0]",
             reason="granted",

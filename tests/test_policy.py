@@ -577,7 +577,6 @@ class TestProperties:
             BASE.row(provider),
             session,
             allowed=decision.allowed,
-            now=0.0,
             naming=naming,
             asked=None if fields is None else frozenset(fields),
         )

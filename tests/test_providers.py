@@ -1,5 +1,7 @@
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from math import floor
 from typing import Any, Final
 
 import pytest
@@ -28,6 +30,7 @@ from service.providers import (
     field_names,
     names_for,
     provider_tokens,
+    require_life,
     resolve,
     with_followers,
 )
@@ -84,19 +87,26 @@ def tokens(
     asked: frozenset[Field] | None = None,
     catalogue: Catalogue = BASE,
 ) -> ProviderTokens:
-    """Return the provider tokens at ``NOW``."""
+    """Return the provider tokens if they live at ``NOW``."""
     row = catalogue.row(provider)
-    return provider_tokens(
-        row, what, allowed=allowed, now=NOW, naming=naming, min_ttl=min_ttl, asked=asked
-    )
+    released = provider_tokens(row, what, allowed=allowed, naming=naming, asked=asked)
+    require_life(released, now=NOW, min_ttl=min_ttl)
+    return released
 
 
 def plain(released: ProviderTokens) -> dict[str, str | int]:
     """Return the tokens as they would be answered."""
     return {
-        name: value.reveal() if isinstance(value, Secret) else value
+        name: value.reveal() if isinstance(value, Secret) else floor(value - NOW)
         for name, value in released.tokens.items()
     }
+
+
+def told(released: ProviderTokens) -> dict[str, Any]:
+    """Return all that is said of provider tokens."""
+    uid = released.provider_uid
+    shown = {"tokens": plain(released), "provider_uid": None if uid is None else uid.reveal()}
+    return {**{each.name: getattr(released, each.name) for each in fields(released)}, **shown}
 
 
 class TestTable:
@@ -548,6 +558,15 @@ ANY_REQUEST: Final[dict[str, Any]] = {
 
 
 class TestProperties:
+    @given(SESSIONS, st.lists(st.fixed_dictionaries(ANY_REQUEST), max_size=6))
+    def test_what_is_remembered_is_what_is_asked(
+        self, kept: Session, asked: list[dict[str, Any]]
+    ) -> None:
+        """A session that was asked for before gives each caller what one just fetched would."""
+        for each in asked:
+            again, afresh = (tokens(**{**each, "what": what}) for what in (kept, replace(kept)))
+            assert told(afresh) == told(again)
+
     @given(**ANY_REQUEST)
     def test_released_is_allowed(
         self,

@@ -87,12 +87,14 @@ class Api:
             asked = parse(body)
             entry.uid = asked.uid
             self._limits.note_user(caller.name, asked.uid)
-            # Gigya is waited for while the caller does; what is recorded may have been received.
-            attended = Attended(scope)
-            release = await self._broker.release(caller, asked, entry, deadline, attended)
+            inquiry = self._broker.inquiry(caller, asked, entry)
+            release = self._broker.at_hand(inquiry)
+            if release is None:
+                with Attended(scope):  # but not below: what is recorded may have been received
+                    release = await self._broker.fetched(inquiry, deadline)
             tokens = release.provider_tokens
             entry.released, entry.withheld = tokens.released, tokens.withheld
-            entry.names_released, entry.tokens = tuple(tokens.tokens), tokens.tokens
+            entry.names_released, entry.tokens = tuple(tokens.tokens), tokens
             entry.outcome, entry.status = RELEASED, 200
             await entry.commit()
         return release_answer(release, asked, entry.audit_id)

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from service.model import Uid
+from service.model import ProviderTokens, Uid
 from service.secret import Secret
 
 KEY_BYTES: Final = 32
@@ -61,15 +61,18 @@ class AuditKey:
 
     def of_token(self, token: Secret[str]) -> str:
         """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
-        return self._remembered(self._token, token)
+        key, fingerprint = token.alias or (None, "")
+        return fingerprint if key is self._token else self._remembered(self._token, token)
 
-    def of_tokens(self, tokens: Mapping[str, Secret[str] | int]) -> dict[str, str]:
-        """Return the fingerprint of each token by its name; a number is none."""
-        found, ours = {}, self._token
-        for name, token in tokens.items():
-            if isinstance(token, Secret):
-                key, fingerprint = token.alias or (None, "")
-                found[name] = fingerprint if key is ours else self._remembered(ours, token)
+    def of_tokens(self, tokens: ProviderTokens) -> Mapping[str, str]:
+        """Return the fingerprint of each token by its name; an expiry is none."""
+        key, found = tokens.alias or (None, {})
+        if key is not self._token:
+            secrets = tokens.tokens.items()
+            found = {
+                name: self.of_token(each) for name, each in secrets if isinstance(each, Secret)
+            }
+            tokens.alias = (self._token, found)  # type: ignore[misc]  # remembered with them
         return found
 
     def link(self, previous: bytes, octets: bytes) -> str:

@@ -10,7 +10,16 @@ import orjson
 
 from service.audit.fingerprints import AuditKey
 from service.deadline import Deadline
-from service.model import Caller, Exchange, Field, Identity, ProviderName, SiteName, Uid
+from service.model import (
+    Caller,
+    Exchange,
+    Field,
+    Identity,
+    ProviderName,
+    ProviderTokens,
+    SiteName,
+    Uid,
+)
 from service.secret import Secret
 
 RELEASED: Final = "released"
@@ -56,7 +65,7 @@ class Entry:
     released: tuple[Field, ...] = ()
     withheld: tuple[Field, ...] = ()
     names_released: tuple[str, ...] = ()
-    tokens: Mapping[str, Secret[str] | int] | None = field(default=None, repr=False)
+    tokens: ProviderTokens | None = None
     decision: Literal["allow", "deny"] | None = None
     rule: str | None = None
     reason: str | None = None

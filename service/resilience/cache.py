@@ -20,10 +20,11 @@ K = TypeVar("K", bound=Hashable)
 COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
 """Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
 COOL_DOWN: Final = 1.0
-OVERHEAD: Final = 1900
+OVERHEAD: Final = 2500
 """Bytes that an entry takes beside its texts and its key's, rounded up.
 
-What the audit calls user and tokens is in it: it is known of a session that is handed out again.
+What is made of it for a caller and for the audit is in it: a session that is handed out again has
+both.
 """
 
 HIT: Final = "hit"
@@ -54,12 +55,6 @@ class _Kept:
         """Whether it is not over, and the clock was not set back."""
         return self.session.fetched_at <= now < self.until
 
-    def as_hit(self) -> Session:
-        """Return the session as one for which nobody was asked: the same for every hit."""
-        if not self.session.exchange.cached:
-            self.session = replace(self.session, exchange=_as_hit(self.session.exchange))
-        return self.session
-
 
 class Cache(Generic[K]):
     """Sessions by key, least recently used first; ``weigh`` gives the octets of a key's texts."""
@@ -86,8 +81,7 @@ class Cache(Generic[K]):
 
     def session(self, key: K, *, max_age: float | None) -> Session | None:
         """Return the session kept for ``key`` if it is at most ``max_age`` seconds old."""
-        now = self._clock.wall()
-        kept = self._kept.get(key)
+        kept, now = self._kept.get(key), self._clock.wall()
         if kept is not None and not kept.lives(now):
             self._drop(key)
             kept = None
@@ -96,7 +90,7 @@ class Cache(Generic[K]):
             return None
         self._kept.move_to_end(key)
         self._observe(HIT)
-        return kept.as_hit()
+        return kept.session
 
     def failure(self, key: K) -> ServiceError | None:
         """Return what Gigya failed with for ``key`` a moment ago, if it did."""
@@ -122,7 +116,9 @@ class Cache(Generic[K]):
         self._drop(key)
         if until <= self._clock.wall() or octets > self._bounds.octets:
             return
-        self._kept[key] = _Kept(session, until, octets)
+        # As one for which nobody was asked: it is the same for every hit.
+        kept = replace(session, exchange=_as_hit(session.exchange))
+        self._kept[key] = _Kept(kept, until, octets)
         self.octets += octets
         self._observe(STORED)
         while len(self._kept) > self._bounds.entries or self.octets > self._bounds.octets:

@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from service.secret import Secret
 from service.strict_json import loads
 
 NOW = datetime(2027, 1, 15, 8, 0, 0, 987654, UTC)
+FETCHED = NOW.timestamp() - 60
+"""UNIX seconds."""
 
 
 def release(tokens: ProviderTokens | None = None, **changes: Any) -> Release:
@@ -26,9 +28,9 @@ def release(tokens: ProviderTokens | None = None, **changes: Any) -> Release:
         "row": BASE.row("facebook"),
         "provider_tokens": tokens or tokens_of(),
         "provider_uid_verified": None,
-        "age": 0,
+        "at": FETCHED,
         "session": Session(
-            auth_token=Secret("token"), fetched_at=0, exchange=Exchange(call_id="call")
+            auth_token=Secret("token"), fetched_at=FETCHED, exchange=Exchange(call_id="call")
         ),
     }
     return Release(**{**given, **changes})
@@ -87,14 +89,14 @@ class TestReleaseAnswer:
     def test_what_applies_is_there(self) -> None:
         """Each optional member appears where it applies, with its own form."""
         tokens = tokens_of(
-            tokens={"access_token": Secret("token"), "expires": 59},
+            tokens={"access_token": Secret("token"), "expires": FETCHED + 67.5},
             withheld_names=("refresh_token",),
             provider_uid=Secret("42"),
             expires_at=NOW,
-            session_expires_at=NOW.astimezone(timezone(timedelta(hours=5))),
+            session_expires_at=NOW + timedelta(hours=5),
         )
 
-        told = answered(release(tokens, provider_uid_verified=False, age=7))
+        told = answered(release(tokens, provider_uid_verified=False, at=FETCHED + 7.9))
 
         assert {
             **LEAST,
@@ -103,7 +105,7 @@ class TestReleaseAnswer:
             "provider_uid": "42",
             "provider_uid_verified": False,
             "expires_at": "2027-01-15T08:00:00Z",
-            "session_expires_at": "2027-01-15T08:00:00Z",
+            "session_expires_at": "2027-01-15T13:00:00Z",
             "age": 7,
         } == told
 
@@ -119,7 +121,7 @@ class TestReleaseAnswer:
 
     def test_nothing_is_null(self) -> None:
         """Each member that is documented as one that may be absent is so where it is unknown."""
-        session = Session(auth_token=Secret("token"), fetched_at=0, exchange=Exchange())
+        session = Session(auth_token=Secret("token"), fetched_at=FETCHED, exchange=Exchange())
 
         told = answered(release(session=session))
 

@@ -23,7 +23,16 @@ from service.audit.worker import Hand, Job, Worker, Writer
 from service.deadline import Clock
 from service.floods import Aggregate
 from service.live import Live
-from service.model import Caller, CallerName, Field, Identity, ProviderName, SiteName, Uid
+from service.model import (
+    Caller,
+    CallerName,
+    Field,
+    Identity,
+    ProviderName,
+    ProviderTokens,
+    SiteName,
+    Uid,
+)
 from service.secret import Secret
 from tests.virtual_time import EPOCH, virtual_clock
 
@@ -311,7 +320,9 @@ def about_to_release(entry: Entry) -> Entry:
     entry.uid = Uid("sentinel-uid")
     entry.released = (Field.AUTH_TOKEN,)
     entry.names_released = ("access_token",)
-    entry.tokens = {"access_token": Secret("sentinel-token"), "expires": 60}
+    entry.tokens = ProviderTokens(
+        {"access_token": Secret("sentinel-token"), "expires": 60.0}, entry.released, (), ()
+    )
     entry.decision, entry.rule = "allow", "crm-sync[0]"
     entry.outcome, entry.status = "released", 200
     return entry

@@ -17,7 +17,17 @@ from service.audit.controls import Beginning
 from service.audit.fingerprints import AuditKey, BadAuditKey, Keyring, new_key
 from service.audit.record import RELEASED, Entry, canonical, describe, timestamp
 from service.floods import Aggregate
-from service.model import Caller, CallerName, Exchange, Field, Identity, ProviderName, SiteName, Uid
+from service.model import (
+    Caller,
+    CallerName,
+    Exchange,
+    Field,
+    Identity,
+    ProviderName,
+    ProviderTokens,
+    SiteName,
+    Uid,
+)
 from service.secret import Secret
 from tests.audit.fakes import KEY, KEYS, OLD_KEY, about_to_release, surroundings
 from tests.audit.streams import chained
@@ -177,7 +187,9 @@ FACTS: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "withheld": FIELDS,
     "names_released": st.lists(NAMES).map(tuple),
     "tokens": st.none()
-    | st.dictionaries(NAMES, st.text().map(lambda t: Secret("sentinel-token" + t)) | st.just(3)),
+    | st.dictionaries(
+        NAMES, st.text().map(lambda t: Secret("sentinel-token" + t)) | st.just(3.0)
+    ).map(lambda tokens: ProviderTokens(tokens, (), (), ())),
     "decision": st.sampled_from(["allow", "deny", None]),
     "rule": st.none() | NAMES,
     "reason": st.none() | SLUGS,
@@ -319,18 +331,21 @@ class TestAuditKey:
         token = f"{KEY.id}:{of_token[:32]}"
         assert f"{KEY.id}:{of_uid[:32]}" == KEY.of_uid(Uid(text))
         assert token == KEY.of_token(Secret(text))
-        assert {"access_token": token} == KEY.of_tokens({"access_token": Secret(text), "left": 3})
+        assert {"access_token": token} == KEY.of_tokens(
+            ProviderTokens({"access_token": Secret(text), "left": 3.0}, (), (), ())
+        )
         assert of_chain == KEY.link(previous, octets)
 
     @given(st.lists(st.tuples(st.sampled_from([KEY, OLD_KEY]), st.integers(0, 2)), max_size=6))
     def test_of_what_is_kept(self, asked: list[tuple[AuditKey, int]]) -> None:
         """What is told again has the fingerprint of its kind that the key of the moment gives."""
         kept = Secret("kept")
+        tokens = ProviderTokens({"access_token": kept}, (), (), ())
         for key, kind in asked:
             told = (
                 key.of_user(kept),
                 key.of_token(kept),
-                key.of_tokens({"access_token": kept})["access_token"],
+                key.of_tokens(tokens)["access_token"],
             )[kind]
             afresh = key.of_uid(Uid("kept")) if kind == 0 else key.of_token(Secret("kept"))
             assert afresh == told

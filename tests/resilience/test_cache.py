@@ -10,6 +10,7 @@ from service.audit.fingerprints import AuditKey
 from service.deadline import Clock
 from service.errors import NoSession, ReauthenticationRequired, ServiceError, UpstreamUnavailable
 from service.model import Exchange, Session
+from service.providers import BASE, EVERY_FIELD, Naming, provider_tokens
 from service.resilience.cache import COOL_DOWN, EVICTED, HIT, MISS, OVERHEAD, Bounds, Cache
 from service.secret import Secret
 
@@ -119,15 +120,15 @@ class TestCache:
             cache.keep(key, session(size=100))
             assert cache.octets <= bounds.octets
         assert 3 == len(cache)
-        cache.keep(0, session(size=5000))
+        cache.keep(0, session(size=3 * (OVERHEAD + 100)))
 
         assert None is cache.session(0, max_age=None)
 
     def test_counts_no_less_than_is_taken(self, time: Time) -> None:
-        """The octets counted cover what entries take, their tokens' fingerprints among it."""
+        """The octets counted cover what entries take, with what is made of them and remembered."""
         bounds = Bounds(ttl=60, margin=0, entries=1000, octets=10**9)
         cache: Cache[str] = Cache(bounds, clock=Clock(wall=time, monotonic=time), weigh=len)
-        audit_key = AuditKey(bytes(32))
+        audit_key, row = AuditKey(bytes(32)), BASE.row("twitter")
 
         tracemalloc.start()
         try:
@@ -136,9 +137,9 @@ class TestCache:
                 cache.keep(key, whole_session(number))
                 kept = cache.session(key, max_age=None)
                 assert kept is not None
-                for token in (kept.auth_token, kept.token_secret, kept.session_handle):
-                    assert token is not None
-                    audit_key.of_token(token)
+                audit_key.of_tokens(
+                    provider_tokens(row, kept, allowed=EVERY_FIELD, naming=Naming.REPLY)
+                )
                 assert kept.user is not None
                 audit_key.of_user(kept.user)
             taken, _ = tracemalloc.get_traced_memory()

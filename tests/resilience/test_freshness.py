@@ -1,7 +1,6 @@
 """What is answered is fresh, for every combination of what decides about it."""
 
 import asyncio
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Final
@@ -124,7 +123,8 @@ class Shop:
         )
         deadline = Deadline.after(10, self._clock)
         entry = Entry(audit_id="0" * 32)
-        return await self._broker.release(CRM, request, entry, deadline, nullcontext())
+        inquiry = self._broker.inquiry(CRM, request, entry)
+        return self._broker.at_hand(inquiry) or await self._broker.fetched(inquiry, deadline)
 
 
 def is_fresh(shop: Shop, release: Release, *, margin: int, max_age: int | None) -> bool:
@@ -132,20 +132,20 @@ def is_fresh(shop: Shop, release: Release, *, margin: int, max_age: int | None) 
     session = release.session
     age = shop.now - session.fetched_at
     if not session.exchange.cached:
-        return age == release.age == 0
+        return release.at == shop.now and age == 0
     ends = session.token_expires_at
     keeps_margin = ends is None or ends.timestamp() - margin > shop.now
     is_young = age <= (TTL if max_age is None else min(max_age, TTL)) and max_age != 0
-    return is_young and keeps_margin and release.age == age
+    return is_young and keeps_margin and release.at == shop.now
 
 
 def lives(release: Release, now: float, min_ttl: int) -> bool:
-    """Whether the token lives as long as was asked, and is told to live no longer than it does."""
+    """Whether the token lives as long as was asked, and is told to end when it does."""
     ends, told = release.session.token_expires_at, release.provider_tokens.tokens
     if ends is None:
         return "expires_in" not in told
     left = ends.timestamp() - now
-    return told["expires_in"] == left > 0 and left >= min_ttl
+    return told["expires_in"] == ends.timestamp() and left > 0 and left >= min_ttl
 
 
 @pytest.mark.parametrize("expiry", EXPIRIES)
