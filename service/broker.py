@@ -144,9 +144,8 @@ class Broker:
         session = self._sessions.kept(inquiry.query, max_age=inquiry.max_age)
         if session is None:
             return None
-        _note(inquiry.entry, session)
         try:
-            return self._release(inquiry, inquiry.decision, session)
+            return self._release(inquiry, session)
         except (TokenExpiring, ReauthenticationRequired):
             # What was kept lives too short for this request; what Gigya has now may live longer.
             inquiry.max_age = 0
@@ -160,16 +159,11 @@ class Broker:
         session = await self._sessions.fetched(
             inquiry.query, max_age=inquiry.max_age, deadline=deadline
         )
-        _note(inquiry.entry, session)
-        return self._release(inquiry, self._still_allowed(inquiry), session)
+        return self._release(inquiry, session)
 
-    def _still_allowed(self, inquiry: Inquiry) -> Decision:
-        """Return what is allowed by the rules of then and of now."""
-        before, rules = inquiry.decision, self._policy.snapshot
-        if rules is inquiry.rules:
-            return before
-        # The rules changed while Gigya was asked: both must allow what goes out.
-        newer = self._decide(inquiry, rules.value)
+    def _still_allowed(self, inquiry: Inquiry, policy: Policy) -> Decision:
+        """Return what is allowed by the rules of then and by ``policy``: both must allow it."""
+        before, newer = inquiry.decision, self._decide(inquiry, policy)
         both = replace(newer, allowed=before.allowed & newer.allowed)
         if not both.allowed:
             entry = inquiry.entry
@@ -195,8 +189,13 @@ class Broker:
         site, uid = self._sites.get(inquiry.site), inquiry.request.uid
         return site is not None and site.user_proofs.vouches(uid, proof, now=self._clock.wall())
 
-    def _release(self, inquiry: Inquiry, decision: Decision, session: Session) -> Release:
-        request, now = inquiry.request, self._clock.wall()
+    def _release(self, inquiry: Inquiry, session: Session) -> Release:
+        request, entry, now = inquiry.request, inquiry.entry, self._clock.wall()
+        entry.exchange, entry.user = session.exchange, session.user
+        entry.token_expires_at = session.token_expires_at
+        decision, rules = inquiry.decision, self._policy.snapshot
+        if rules is not inquiry.rules:  # they changed while Gigya was asked
+            decision = self._still_allowed(inquiry, rules.value)
         tokens = provider_tokens(
             inquiry.row,
             session,
@@ -205,13 +204,7 @@ class Broker:
             asked=inquiry.fields,
         )
         require_life(tokens, now=now, min_ttl=request.min_ttl)
-        inquiry.entry.would_deny = decision.would_deny(tokens.released)
+        entry.would_deny = decision.would_deny(tokens.released)
         is_told = request.verify_provider_uid and tokens.provider_uid is not None
         verified = session.provider_uid_verified if is_told else None
         return Release(inquiry.site, inquiry.row, tokens, verified, now, session)
-
-
-def _note(entry: Entry, session: Session) -> None:
-    """Note whose a session is that may be handed out, and how it came."""
-    entry.exchange, entry.user = session.exchange, session.user
-    entry.token_expires_at = session.token_expires_at
