@@ -169,7 +169,8 @@ class Connection(Parting):
                 self._idleness.begin()
         else:
             cycle.more_body = False
-            cycle.message_event.set()
+            if not cycle.message_event.is_rung:  # by the body, as usual
+                cycle.message_event.set()
         self._reading = Reading.NOTHING
         self._limit.stop()
 
@@ -202,18 +203,10 @@ class Connection(Parting):
     def _cycle(self, version: str) -> Cycle:
         """Return what the application of that request receives from and sends to."""
         cycle = self.scope[AT_ONCE] = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.hall.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            self.scope, self.transport, self.flow, self.hall, self.on_response_complete
         )
+        cycle.waiting_for_100_continue = self.expect_100_continue
+        cycle.keep_alive = version != "1.0" and self.parser.should_keep_alive()
         return cycle
 
     def _take(self, data: bytes) -> None:

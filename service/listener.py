@@ -199,7 +199,8 @@ class Listener:
 
     def _tell_time(self) -> None:
         # RFC 9110 §6.6.1: whoever has a clock says the date.
-        self.hall.default_headers = [(b"date", formatdate(self.hall.wall(), usegmt=True).encode())]
+        date = formatdate(self.hall.wall(), usegmt=True).encode()
+        self.hall.begin_answers_with([(b"date", date)])
         self._clock = asyncio.get_running_loop().call_later(1, self._tell_time)
 
 

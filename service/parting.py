@@ -232,13 +232,10 @@ class Parting(HttpToolsProtocol):
         closing = b"" if cycle.keep_alive else b"connection: close\r\n"
         if cycle.scope["method"] == "HEAD":  # whose next answer the body would be taken for
             answer = _head(answer)
-        self.transport.write(b"".join((UNAVAILABLE, *self._dates(), closing, answer)))
+        self.transport.write(b"".join((UNAVAILABLE, self.hall.first_lines, closing, answer)))
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def _dates(self) -> list[bytes]:
-        return [b"%s: %s\r\n" % header for header in self.hall.default_headers]
 
     def _make_room(self) -> None:
         self.hall.tell("connection-refused", "made-room", self.client)
@@ -258,7 +255,8 @@ class Parting(HttpToolsProtocol):
         told = NOTHING if self.hall.turn_away is None else self.hall.turn_away(fault)
         if self.parser.get_method() == b"HEAD":
             told = _head(told)
-        self.transport.write(b"".join((line, *self._dates(), b"connection: close\r\n", told)))
+        ours = self.hall.first_lines + b"connection: close\r\n"
+        self.transport.write(b"".join((line, ours, told)))
         if not self.transport.can_write_eof():
             self.hang_up()
             return

@@ -110,7 +110,8 @@ class Hall(ServerState):
     ``generation`` tells which TLS context is current: connections made under an older one are
     retired, and ``trusts`` says whether their peers would be let in now. ``wall`` gives UNIX
     seconds. ``room`` is how many requests may be worked on (``tasks``). While ``retiring``, every
-    answer says ``Connection: close``. ``left`` is set whenever a connection has gone.
+    answer says ``Connection: close``. ``left`` is set whenever a connection has gone. Every answer
+    has ``default_headers``, which are ``first_lines`` on the wire.
     """
 
     def __init__(
@@ -135,7 +136,13 @@ class Hall(ServerState):
         self.retiring = False
         self.left = asyncio.Event()
         self.places = Places()
+        self.first_lines = b""
         self._observe = observe
+
+    def begin_answers_with(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Have these headers in every answer to a request that comes from now on."""
+        self.default_headers = headers
+        self.first_lines = b"".join([b"%b: %b\r\n" % header for header in headers])
 
     def tell(self, kind: str, reason: str, client: Client) -> None:
         """Tell the observer, which cannot fail a request."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from service.listener import Address, Listener
 from service.live import Live
 from service.reception import Refusal, Terms, TurnAway
@@ -18,6 +20,20 @@ PATIENCE = 10.0
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 Asgi = Callable[..., Awaitable[None]]
+
+
+_UNSET: Any = [None] * 11
+KNOWN = frozenset(vars(RequestResponseCycle(*_UNSET)))
+"""What uvicorn's cycle knows of its request and answer, by name."""
+
+
+def remembered(cycle: RequestResponseCycle) -> dict[str, Any]:
+    """Return what uvicorn's cycle, or one that stands for it, has found out so far.
+
+    Whatever uvicorn knows must be there.
+    """
+    known = {name: getattr(cycle, name) for name in KNOWN}
+    return {name: value for name, value in known.items() if isinstance(value, bool | int | None)}
 
 
 async def answer(send: Any, body: bytes, status: int = 200) -> None:

@@ -10,7 +10,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.api.headers import lines_of
-from service.hatch import Cycle
+from service.hatch import Bell, Cycle
+from service.reception import Hall, Terms
+from tests.listening import remembered
 
 DATE = (b"date", b"Fri, 15 Jan 2027 08:00:00 GMT")
 NAMES = st.sampled_from([b"allow", b"content-type", b"retry-after", b"x"])
@@ -54,10 +56,18 @@ def cycle_on(
     method: str = "GET",
 ) -> RequestResponseCycle:
     """Return a cycle that waits for its application; ``answered`` gets a member at its end."""
+    scope: Any = {"type": "http", "method": method}  # all it reads
+    flow = FlowControl(Wire())
+    if kind is Cycle:
+        hall = Hall(name="api", terms=Terms())
+        hall.begin_answers_with([DATE])
+        cycle = Cycle(scope, wire, flow, hall, lambda: answered.append(True))
+        cycle.waiting_for_100_continue, cycle.keep_alive = True, keep_alive
+        return cycle
     return kind(
-        scope={"type": "http", "method": method},  # type: ignore[typeddict-item]  # all it reads
+        scope=scope,
         transport=wire,
-        flow=FlowControl(Wire()),
+        flow=flow,
         logger=logging.getLogger("uvicorn.error"),
         access_logger=logging.getLogger("uvicorn.access"),
         access_log=False,
@@ -71,7 +81,7 @@ def cycle_on(
 
 def state_of(cycle: RequestResponseCycle) -> dict[str, Any]:
     """Return all that a cycle remembers, whom it wakes included."""
-    state = {name: value for name, value in vars(cycle).items() if isinstance(value, bool | int)}
+    state = remembered(cycle)
     woken = cycle.message_event.is_set()
     return {**state, "body": bytes(cycle.body), "woken": woken, "read": cycle.flow.read_paused}
 
@@ -195,3 +205,34 @@ class TestCycle:
             asyncio.run(received(kind, **given)) for kind in (Cycle, RequestResponseCycle)
         )
         assert alone == through
+
+
+STEPS = st.sampled_from(["set", "clear", "wait", "turn"])
+
+
+class TestBell:
+    @settings(max_examples=300)
+    @given(steps=st.lists(STEPS, max_size=12))
+    def test_wakes_whom_an_event_would_wake(self, steps: list[str]) -> None:
+        """However many wait, and in whatever order it rings and is taken notice of."""
+
+        async def woken(bell: Bell | asyncio.Event) -> list[Any]:
+            waiting: list[asyncio.Task[bool]] = []
+            seen: list[Any] = []
+            for step in steps:
+                if step == "wait":
+                    waiting.append(asyncio.create_task(bell.wait()))
+                elif step == "turn":
+                    await asyncio.sleep(0)
+                else:
+                    getattr(bell, step)()
+                seen.append((bell.is_set(), [task.done() and task.result() for task in waiting]))
+            for task in waiting:
+                task.cancel()
+            return seen
+
+        async def both() -> tuple[list[Any], list[Any]]:
+            return await woken(asyncio.Event()), await woken(Bell())
+
+        event, bell = asyncio.run(both())
+        assert event == bell

@@ -16,7 +16,7 @@ from service.connection import Connection
 from service.model import AT_ONCE
 from service.parting import LINGER
 from service.reception import Hall, Refusal, Terms
-from tests.listening import GET, Held, answer, echo
+from tests.listening import GET, Held, answer, echo, remembered
 from tests.virtual_time import VIRTUAL, VirtualLoop
 
 HALF = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf"
@@ -65,7 +65,9 @@ class Wire(asyncio.Transport):
 
 def configured(app: Any) -> Config:
     """Return how uvicorn is to serve the application, wherever it does."""
-    config = Config(app, ws="none", lifespan="off", interface="asgi3", log_config=None)
+    config = Config(
+        app, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False
+    )
     config.load()
     return config
 
@@ -462,11 +464,12 @@ class TestEachHead:
                 protocol.data_received(part)
             if protocol.cycle is None:
                 return []
-            known = vars(protocol.cycle)
-            begun = {name: value for name, value in known.items() if isinstance(value, bool | int)}
-            rest = [begun, set(known), bytes(protocol.cycle.body), wire.written]
+            cycle = protocol.cycle
+            woken = cycle.message_event.is_set()
+            rest = [remembered(cycle), cycle.default_headers, bytes(cycle.body), woken]
+            before = wire.written
             await asyncio.sleep(1)
-            return [*rest, scopes, wire.written]
+            return [*rest, before, scopes, wire.written]
 
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             alone = runner.run(told(HttpToolsProtocol, [ServerState(), {}]))
