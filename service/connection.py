@@ -89,12 +89,24 @@ class Connection(Parting):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take octets in slices, so that caps hold however they arrive."""
-        if len(data) <= SLICE:
-            self._take(data)
+        """Take octets, at most a slice at once, so that caps hold however they arrive."""
+        length = len(data)
+        if length > SLICE:
+            for start in range(0, length, SLICE):
+                self.data_received(data[start : start + SLICE])
             return
-        for start in range(0, len(data), SLICE):
-            self._take(data[start : start + SLICE])
+        if self._deaf or self.transport.is_closing():
+            return
+        self._idleness.since = None
+        begun, was, self._slice = self._begun, self._reading, length
+        if was is Reading.NOTHING:
+            self._reading = Reading.HEAD  # be it only the empty lines that may precede one
+        self._parse(data)
+        if self._reading is not Reading.NOTHING and not self._deaf:
+            # Of what begins in this slice it is only known that some of it does.
+            is_whole = (begun, was) == (self._begun, self._reading)
+            self._fed = self._fed + length if is_whole else 1
+            self._await_more()
 
     def shutdown(self) -> None:
         """Close now if nothing has begun, else after the answer to it.
@@ -136,7 +148,8 @@ class Connection(Parting):
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
-        self._limit.stop()
+        if self._limit.is_running:
+            self._limit.stop()
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -172,7 +185,8 @@ class Connection(Parting):
             if not cycle.message_event.is_rung:  # by the body, as usual
                 cycle.message_event.set()
         self._reading = Reading.NOTHING
-        self._limit.stop()
+        if self._limit.is_running:
+            self._limit.stop()
 
     def _describe(self, method: bytes, version: str) -> dict[str, Any]:
         """Return the scope of the request whose head has been read (ASGI 3)."""
@@ -208,20 +222,6 @@ class Connection(Parting):
         cycle.waiting_for_100_continue = self.expect_100_continue
         cycle.keep_alive = version != "1.0" and self.parser.should_keep_alive()
         return cycle
-
-    def _take(self, data: bytes) -> None:
-        if self._deaf or self.transport.is_closing():
-            return
-        self._idleness.since = None
-        begun, was, self._slice = self._begun, self._reading, len(data)
-        if was is Reading.NOTHING:
-            self._reading = Reading.HEAD  # be it only the empty lines that may precede one
-        self._parse(data)
-        if self._reading is not Reading.NOTHING and not self._deaf:
-            # Of what begins in this slice it is only known that some of it does.
-            is_whole = (begun, was) == (self._begun, self._reading)
-            self._fed = self._fed + self._slice if is_whole else 1
-            self._await_more()
 
     def _parse(self, data: bytes) -> None:
         try:

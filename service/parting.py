@@ -36,27 +36,28 @@ KINDS: Final[Mapping[HTTPStatus, str]] = {
 
 
 class Limit:
-    """A time within which something must happen; at most one call is due."""
+    """A time within which something must happen; at most one call is due.
+
+    ``is_running`` tells whether one is, or was made and never taken back.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a call is due, or was made and never taken back."""
-        return self._due is not None
+        self.is_running = False
 
     def begin(self, seconds: float, call: Callable[..., None], *args: object) -> None:
         """Have ``call`` made in ``seconds``, instead of what was due."""
         self.stop()
         self._due = self._loop.call_later(seconds, call, *args)
+        self.is_running = True
 
     def stop(self) -> None:
         """Take it back."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
+            self.is_running = False
 
 
 class Idleness:
@@ -184,7 +185,8 @@ class Parting(HttpToolsProtocol):
             if self.is_busy:
                 self.flow.resume_reading()  # when the next is taken: what waits is read ahead
         else:
-            self.flow.resume_reading()
+            if self.flow.read_paused:
+                self.flow.resume_reading()
             self._idleness.begin()
             self.hall.places[self] = self._seat
 
