@@ -56,7 +56,6 @@ class Connection(Parting):
     ``accepted_at`` is a reading of the loop's clock, ``generation`` that of the TLS context.
     """
 
-    scope: Any  # with what we tell the application of the peer, which uvicorn's type has not
     cycle: Cycle
 
     def __init__(
@@ -73,6 +72,8 @@ class Connection(Parting):
         self._reading = Reading.NOTHING
         self._fed = self._slice = self._dropped = self._begun = 0
         self._method = b""
+        self._line = b"", b"", ""
+        self._of_line: dict[str, Any] = {}
         self._fault: Unacceptable | None = None
         self._limit = Limit(self.loop)
 
@@ -143,8 +144,8 @@ class Connection(Parting):
                 self._fail(MALFORMED)
             return  # for ``_decline``
         before = self.cycle
-        self.scope = self._describe(method, version)
-        self.cycle = self._cycle(version)
+        is_outdated = self.hall.generation() != self._generation
+        self.cycle = self._cycle(self._describe(method, version, is_outdated=is_outdated), version)
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
@@ -155,7 +156,7 @@ class Connection(Parting):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
-        if self._should_retire():
+        if is_outdated or self._should_retire():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -188,8 +189,18 @@ class Connection(Parting):
         if self._limit.is_running:
             self._limit.stop()
 
-    def _describe(self, method: bytes, version: str) -> dict[str, Any]:
+    def _describe(self, method: bytes, version: str, *, is_outdated: bool) -> dict[str, Any]:
         """Return the scope of the request whose head has been read (ASGI 3)."""
+        line = method, self.url, version
+        if line != self._line:  # most connections ask for one thing again and again
+            self._line, self._of_line = line, self._describe_line(method, version)
+        scope = {**self._of_line, "headers": self.headers, "state": {}}
+        if is_outdated and self._certificate and not self.hall.trusts(self.transport):
+            scope[PEER_DISTRUSTED] = True
+        return scope
+
+    def _describe_line(self, method: bytes, version: str) -> dict[str, Any]:
+        """Return what the scopes of all requests of this connection with this line have."""
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope: dict[str, Any] = {
@@ -204,20 +215,15 @@ class Connection(Parting):
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
             "query_string": url.query or b"",
-            "headers": self.headers,
-            "state": {},
         }
         if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
-            is_older = self.hall.generation() != self._generation
-            if is_older and not self.hall.trusts(self.transport):
-                scope[PEER_DISTRUSTED] = True
         return scope
 
-    def _cycle(self, version: str) -> Cycle:
+    def _cycle(self, scope: dict[str, Any], version: str) -> Cycle:
         """Return what the application of that request receives from and sends to."""
-        cycle = self.scope[AT_ONCE] = Cycle(
-            self.scope, self.transport, self.flow, self.hall, self.on_response_complete
+        cycle = scope[AT_ONCE] = Cycle(
+            scope, self.transport, self.flow, self.hall, self.on_response_complete
         )
         cycle.waiting_for_100_continue = self.expect_100_continue
         cycle.keep_alive = version != "1.0" and self.parser.should_keep_alive()
@@ -287,15 +293,14 @@ class Connection(Parting):
             self.hang_up()
 
     def _should_retire(self) -> bool:
-        """Return whether the answer is to be the last.
+        """Return whether the answer is to be the last, whatever the TLS context.
 
-        It is after a handshake under another TLS context, or with a certificate that has expired
-        since: ``callers`` refuses it by its date.
+        It is with a certificate that has expired since the handshake: ``callers`` refuses it by
+        its date.
         """
         hall, certificate = self.hall, self._certificate
         return (
             hall.retiring
-            or hall.generation() != self._generation
             or (certificate is not None and hall.wall() >= certificate.ends)
             or (self._ages_at is not None and self.loop.time() >= self._ages_at)
         )

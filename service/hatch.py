@@ -8,9 +8,8 @@ body apart, which is one more call into the kernel and one more packet.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
@@ -67,7 +66,7 @@ class Cycle(RequestResponseCycle):
 
     def __init__(  # not uvicorn's own, which is told what is the same for each request
         self,
-        scope: HTTPScope,
+        scope: Any,  # with what uvicorn's type has not
         transport: asyncio.Transport,
         flow: FlowControl,
         hall: Hall,

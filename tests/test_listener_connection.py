@@ -252,6 +252,30 @@ class TestAnswers:
             write.partition(b"\r\n\r\n")[2] for write in line.wire.writes
         ]
 
+    @pytest.mark.parametrize("again", ["GET /a", "POST /a", "GET /a?b", "GET /b", "GET /%61"])
+    async def test_each_is_to_its_own_request(self, again: str) -> None:
+        """Of what a connection has asked before a request is told nothing, whatever they share."""
+
+        async def scopes(*lines: str) -> list[dict[str, Any]]:
+            seen = []
+
+            async def looks(scope: Any, receive: Any, send: Any) -> None:
+                del receive
+                seen.append({**scope, AT_ONCE: None, "state": dict(scope["state"])})
+                scope["state"]["left"] = scope["left"] = "by the one before"
+                await answer(send, b"")
+
+            line = Line(looks)
+            for start in lines:
+                line.say(f"{start} HTTP/1.1\r\nHost: {len(seen)}\r\n\r\n".encode())
+                await asyncio.sleep(1)
+            return seen
+
+        [alone] = await scopes(again)
+        first, second = await scopes("GET /a", again)
+        assert ([(b"host", b"0")], [(b"host", b"1")]) == (first["headers"], second["headers"])
+        assert {**alone, "headers": second["headers"]} == second
+
     async def test_a_head_alone_is_not_held_back(self) -> None:
         """The answer to HEAD has no body to wait for."""
         line = Line()
