@@ -53,13 +53,19 @@ class Connection(Parting):
     """Serves one peer; its certificate, if any, goes into the scope as ``PEER_CERTIFICATE``.
 
     Where its authority is no longer trusted, ``PEER_DISTRUSTED`` goes with it.
-    ``accepted_at`` is a reading of the loop's clock, ``generation`` that of the TLS context.
+    ``accepted_at`` is a reading of the loop's clock (by default now), ``generation`` that of the
+    TLS context (by default the current one's).
     """
 
     cycle: Cycle
 
     def __init__(
-        self, config: Config, hall: Hall, *, accepted_at: float | None = None, generation: int = 0
+        self,
+        config: Config,
+        hall: Hall,
+        *,
+        accepted_at: float | None = None,
+        generation: int | None = None,
     ) -> None:
         super().__init__(config, hall)
         # uvicorn is lenient with what follows a last request; we have no use for it.
@@ -67,7 +73,7 @@ class Connection(Parting):
         self._accepted_at = self.loop.time() if accepted_at is None else accepted_at
         age = hall.terms.max_connection_age
         self._ages_at = None if age is None else self._accepted_at + age
-        self._generation = generation
+        self._generation = hall.tls.generation if generation is None else generation
         self._certificate: PeerCertificate | None = None
         self._reading = Reading.NOTHING
         self._fed = self._slice = self._dropped = self._begun = 0
@@ -144,7 +150,7 @@ class Connection(Parting):
                 self._fail(MALFORMED)
             return  # for ``_decline``
         before = self.cycle
-        is_outdated = self.hall.generation() != self._generation
+        is_outdated = self.hall.tls.generation != self._generation
         self.cycle = self._cycle(self._describe(method, version, is_outdated=is_outdated), version)
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY

@@ -16,7 +16,6 @@ from uvicorn import Config
 from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
-from service.peer_trust import trusts
 from service.reception import Client, Hall, Observe, Seat, Terms, TurnAway, ignore, peer_key
 
 BACKLOG: Final = 2048
@@ -66,7 +65,7 @@ class Listener:
             observe=observe,
             wall=wall,
             turn_away=turn_away,
-            **_current(tls),
+            tls=tls,
         )
         self._config = _configure(app)
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -202,16 +201,6 @@ class Listener:
         date = formatdate(self.hall.wall(), usegmt=True).encode()
         self.hall.begin_answers_with([(b"date", date)])
         self._clock = asyncio.get_running_loop().call_later(1, self._tell_time)
-
-
-def _current(tls: Live[ssl.SSLContext] | None) -> dict[str, Any]:
-    """Return what tells a hall of the TLS context that is current."""
-    if tls is None:
-        return {}
-    return {
-        "generation": lambda: tls.generation,
-        "trusts": lambda transport: trusts(tls.value, transport),
-    }
 
 
 def _configure(app: Any) -> Config:

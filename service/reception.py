@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from uvicorn.server import ServerState
 
 from service.floods import peer_of
 from service.heads import Unacceptable
+from service.live import Live
+from service.peer_trust import trusts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +60,6 @@ def ignore(_: Refusal) -> None:
     """Observe nothing."""
 
 
-def _plain() -> int:
-    return 0
-
-
-def _anybody(_: asyncio.BaseTransport) -> bool:
-    return True
-
-
 Client = tuple[str, int] | None
 """Address and port of a peer, unless it has gone."""
 
@@ -107,11 +102,11 @@ class Places(dict[object, Seat]):
 class Hall(ServerState):
     """What the connections of one listener have in common.
 
-    ``generation`` tells which TLS context is current: connections made under an older one are
-    retired, and ``trusts`` says whether their peers would be let in now. ``wall`` gives UNIX
-    seconds. ``room`` is how many requests may be worked on (``tasks``). While ``retiring``, every
-    answer says ``Connection: close``. ``left`` is set whenever a connection has gone. Every answer
-    has ``default_headers``, which are ``first_lines`` on the wire.
+    ``tls`` has the TLS context that is current (``None``: there is none): connections made under
+    an older one are retired. ``wall`` gives UNIX seconds. ``room`` is how many requests may be
+    worked on (``tasks``). While ``retiring``, every answer says ``Connection: close``. ``left`` is
+    set whenever a connection has gone. Every answer has ``default_headers``, which are
+    ``first_lines`` on the wire.
     """
 
     def __init__(
@@ -120,16 +115,14 @@ class Hall(ServerState):
         name: str,
         terms: Terms,
         observe: Observe = ignore,
-        generation: Callable[[], int] = _plain,
-        trusts: Callable[[asyncio.BaseTransport], bool] = _anybody,
+        tls: Live[ssl.SSLContext] | None = None,
         wall: Callable[[], float] = time.time,
         turn_away: TurnAway | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.terms = terms
-        self.generation = generation
-        self.trusts = trusts
+        self.tls: Live[ssl.SSLContext] | Live[None] = tls or Live(None)
         self.wall = wall
         self.turn_away = turn_away
         self.room = math.inf if terms.max_in_flight is None else terms.max_in_flight
@@ -143,6 +136,11 @@ class Hall(ServerState):
         """Have these headers in every answer to a request that comes from now on."""
         self.default_headers = headers
         self.first_lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+
+    def trusts(self, transport: asyncio.BaseTransport) -> bool:
+        """Return whether the TLS context that is current would let the peer in."""
+        context = self.tls.value
+        return context is None or trusts(context, transport)
 
     def tell(self, kind: str, reason: str, client: Client) -> None:
         """Tell the observer, which cannot fail a request."""
