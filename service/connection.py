@@ -150,8 +150,7 @@ class Connection(Parting):
                 self._fail(MALFORMED)
             return  # for ``_decline``
         before = self.cycle
-        is_outdated = self.hall.tls.generation != self._generation
-        self.cycle = self._cycle(self._describe(method, version, is_outdated=is_outdated), version)
+        self.cycle = self._cycle(method, version)
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
@@ -162,7 +161,7 @@ class Connection(Parting):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
-        if is_outdated or self._should_retire():
+        if self._should_retire():
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -195,18 +194,27 @@ class Connection(Parting):
         if self._limit.is_running:
             self._limit.stop()
 
-    def _describe(self, method: bytes, version: str, *, is_outdated: bool) -> dict[str, Any]:
-        """Return the scope of the request whose head has been read (ASGI 3)."""
+    def _cycle(self, method: bytes, version: str) -> Cycle:
+        """Return a request whose head has been read, as its application is to see it."""
         line = method, self.url, version
         if line != self._line:  # most connections ask for one thing again and again
-            self._line, self._of_line = line, self._describe_line(method, version)
+            self._line, self._of_line = line, self._describe(method, version)
         scope = {**self._of_line, "headers": self.headers, "state": {}}
-        if is_outdated and self._certificate and not self.hall.trusts(self.transport):
+        if self._certificate is not None and self._is_distrusted():
             scope[PEER_DISTRUSTED] = True
-        return scope
+        cycle = scope[AT_ONCE] = Cycle(
+            scope, self.transport, self.flow, self.hall, self.on_response_complete
+        )
+        cycle.waiting_for_100_continue = self.expect_100_continue
+        cycle.keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        return cycle
 
-    def _describe_line(self, method: bytes, version: str) -> dict[str, Any]:
-        """Return what the scopes of all requests of this connection with this line have."""
+    def _is_distrusted(self) -> bool:
+        is_older = self.hall.tls.generation != self._generation
+        return is_older and not self.hall.trusts(self.transport)
+
+    def _describe(self, method: bytes, version: str) -> dict[str, Any]:
+        """Return what the scopes of this connection's requests with this line share (ASGI 3)."""
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope: dict[str, Any] = {
@@ -225,15 +233,6 @@ class Connection(Parting):
         if self._certificate is not None:
             scope[PEER_CERTIFICATE] = self._certificate.der
         return scope
-
-    def _cycle(self, scope: dict[str, Any], version: str) -> Cycle:
-        """Return what the application of that request receives from and sends to."""
-        cycle = scope[AT_ONCE] = Cycle(
-            scope, self.transport, self.flow, self.hall, self.on_response_complete
-        )
-        cycle.waiting_for_100_continue = self.expect_100_continue
-        cycle.keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        return cycle
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -299,14 +298,15 @@ class Connection(Parting):
             self.hang_up()
 
     def _should_retire(self) -> bool:
-        """Return whether the answer is to be the last, whatever the TLS context.
+        """Return whether the answer is to be the last.
 
-        It is with a certificate that has expired since the handshake: ``callers`` refuses it by
-        its date.
+        It is after a handshake under another TLS context, or with a certificate that has expired
+        since: ``callers`` refuses it by its date.
         """
         hall, certificate = self.hall, self._certificate
         return (
             hall.retiring
+            or hall.tls.generation != self._generation
             or (certificate is not None and hall.wall() >= certificate.ends)
             or (self._ages_at is not None and self.loop.time() >= self._ages_at)
         )
