@@ -16,7 +16,7 @@ from uvicorn import Config
 from service.connection import Connection
 from service.handshake import peer_of, shake
 from service.live import Live
-from service.reception import Client, Hall, Observe, Seat, Terms, TurnAway, ignore, peer_key
+from service.reception import Client, Hall, Observe, Terms, TurnAway, ignore, peer_key
 
 BACKLOG: Final = 2048
 """Connections that the kernel keeps for us until they are accepted."""
@@ -160,6 +160,7 @@ class Listener:
 
     def _admit(self, accepted: socket.socket) -> None:
         client = peer_of(accepted)
+        peer = peer_key(client)
         if self.connections >= self.terms.max_connections and not self.hall.places.make_room():
             # Turned away at once, a peer can ask another replica instead of waiting in a queue.
             self.hall.tell("connection-refused", "too-many", client)
@@ -167,10 +168,8 @@ class Listener:
             return
         beginning = asyncio.create_task(self._begin(accepted))
         self._beginnings.add(beginning)
-        beginning.add_done_callback(partial(self._begun, accepted))
-        self.hall.places[beginning] = Seat(
-            peer_key(client), partial(self._make_room, beginning, client)
-        )
+        beginning.add_done_callback(partial(self._begun, accepted, peer))
+        self.hall.places.wait(beginning, peer, partial(self._make_room, beginning, client))
 
     async def _begin(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -189,9 +188,9 @@ class Listener:
         self.hall.tell("connection-refused", "made-room", client)
         beginning.cancel()
 
-    def _begun(self, accepted: socket.socket, beginning: asyncio.Task[None]) -> None:
+    def _begun(self, accepted: socket.socket, peer: str, beginning: asyncio.Task[None]) -> None:
         self._beginnings.discard(beginning)
-        self.hall.places.pop(beginning, None)
+        self.hall.places.leave(beginning, peer)
         if beginning.cancelled() or beginning.exception() is not None:
             accepted.close()
         self.hall.left.set()

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.heads import PIPELINE, Unacceptable
 from service.model import AT_ONCE, ON_GONE
-from service.reception import Hall, Seat, peer_key
+from service.reception import Hall, peer_key
 
 LINGER: Final = 2.0
 """Seconds a peer has to take what it was sent before the connection is cut."""
@@ -119,11 +119,10 @@ class Flow(FlowControl):
 class Parting(HttpToolsProtocol):
     """uvicorn's protocol, with an end to every wait for a peer that does not read."""
 
-    _seat: Seat  # from ``connection_made`` on
-
     def __init__(self, config: Config, hall: Hall) -> None:
         super().__init__(config, hall, {})
         self.hall = hall
+        self._peer = peer_key(None)
         self._deaf = False
         self._running: RequestResponseCycle | None = None
         self._cutting = Limit(self.loop)
@@ -143,8 +142,8 @@ class Parting(HttpToolsProtocol):
         """Begin; until there is a request, the place may be needed for another peer."""
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it
         self.flow = Flow(self.transport, lambda: self.is_ahead)
-        self._seat = Seat(peer_key(self.client), self._make_room)
-        self.hall.places[self] = self._seat
+        self._peer = peer_key(self.client)
+        self.hall.places.wait(self, self._peer, self._make_room)
 
     def pause_writing(self) -> None:
         """Give a peer that does not read its answer ``send_timeout``."""
@@ -171,7 +170,7 @@ class Parting(HttpToolsProtocol):
             _let_go(waiting)
         self._idleness.stop()
         self._cutting.stop()
-        self.hall.places.pop(self, None)
+        self.hall.places.leave(self, self._peer)
         self.hall.left.set()
 
     def on_response_complete(self) -> None:
@@ -188,7 +187,7 @@ class Parting(HttpToolsProtocol):
             if self.flow.read_paused:
                 self.flow.resume_reading()
             self._idleness.begin()
-            self.hall.places[self] = self._seat
+            self.hall.places.wait(self, self._peer, self._make_room)
 
     def hang_up(self) -> None:
         """Close, and do not wait long for the peer to agree."""
@@ -215,7 +214,7 @@ class Parting(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        self.hall.places.pop(self, None)
+        self.hall.places.leave(self, self._peer)
         if len(self.tasks) >= self.hall.room:
             turn_away = self.hall.turn_away
             # One by one: what waits behind others of its connection would be told from in itself.

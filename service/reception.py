@@ -4,11 +4,9 @@ import asyncio
 import math
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
 from uvicorn.server import ServerState
 
@@ -69,33 +67,36 @@ def peer_key(client: Client) -> str:
     return peer_of(client[0] if client else None)
 
 
-_peer_at: Final = attrgetter("peer")
-
-
-class Seat(NamedTuple):
-    """A place: whose it is (``peer_key``), and what ends its use at once."""
-
-    peer: str
-    leave: Callable[[], None]
-
-
-class Places(dict[object, Seat]):
+class Places:
     """Who holds a place without being owed an answer, and so may have to leave it.
 
-    Whoever begins to wait for its peer is put in, and is taken out when it has work, or has gone:
-    so they stand in the order in which they began. Each request does both, and ``make_room`` is
-    for a full house: that is who counts.
+    Of the peer (``peer_key``) that has most such places the one goes that it left longest.
     """
 
-    def make_room(self) -> bool:
-        """Have one leave; whether there was one.
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[object, Callable[[], None]]] = {}
 
-        Of the peer that has most places here the one goes that it left longest.
-        """
-        if not self:
+    def wait(self, who: object, peer: str, leave: Callable[[], None]) -> None:
+        """Note that ``who`` waits for its peer from now on; ``leave`` ends it at once."""
+        self._waiting.setdefault(peer, {})[who] = leave
+
+    def leave(self, who: object, peer: str) -> None:
+        """Note that ``who`` has work, or has gone."""
+        of_peer = self._waiting.get(peer, {})
+        of_peer.pop(who, None)
+        if not of_peer:
+            self._waiting.pop(peer, None)
+
+    def make_room(self) -> bool:
+        """Have one leave; whether there was one."""
+        if not self._waiting:
             return False
-        [(most, _)] = Counter(map(_peer_at, self.values())).most_common(1)
-        self.pop(next(who for who, seat in self.items() if seat.peer == most)).leave()
+        most = max(self._waiting, key=lambda peer: len(self._waiting[peer]))
+        of_peer = self._waiting[most]
+        leave = of_peer.pop(next(iter(of_peer)))
+        if not of_peer:
+            del self._waiting[most]
+        leave()
         return True
 
 

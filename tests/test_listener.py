@@ -17,7 +17,7 @@ import uvloop
 from service.connection import UNWANTED, Reading
 from service.listener import Listener
 from service.parting import PIPELINED
-from service.reception import Hall, Places, Refusal, Seat, Terms, peer_key
+from service.reception import Hall, Places, Refusal, Terms, peer_key
 from tests.listening import GET, Held, answer, echo, listening
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -524,7 +524,7 @@ class TestPlaces:
         """Whoever takes many places loses of its own, and of those the one that it left longest."""
         places, left = Places(), list[str]()
         for name, address in [("2", "192.0.2.1"), ("1", "2001:db8::1"), ("3", "2001:db8::2")]:
-            places[name] = Seat(peer_key((address, 1)), partial(left.append, name))
+            places.wait(name, peer_key((address, 1)), partial(left.append, name))
         assert ([True] * 3 + [False], ["1", "2", "3"]) == (
             [places.make_room() for _ in range(4)],
             left,
@@ -534,21 +534,15 @@ class TestPlaces:
         """Whoever has work, or has gone, is not put out; whoever waits again is last in turn."""
         places, left = Places(), list[str]()
         for name in ("1", "2", "3"):
-            places[name] = Seat("192.0.2.1", partial(left.append, name))
-        del places["2"]
-        places["1"] = places.pop("1")
+            places.wait(name, "192.0.2.1", partial(left.append, name))
+        places.leave("2", "192.0.2.1")
+        places.leave("1", "192.0.2.1")
+        places.wait("1", "192.0.2.1", partial(left.append, "1"))
         assert ([True, True, False], ["3", "1"]) == (
             [places.make_room() for _ in range(3)],
             left,
         )
-
-    def test_of_peers_with_as_many_that_goes_which_was_left_longest(self) -> None:
-        """Where each peer has one place, as callers have, the order is that of their last words."""
-        places, left = Places(), list[str]()
-        for name in ("1", "2", "3"):
-            places[name] = Seat(f"192.0.2.{name}", partial(left.append, name))
-        places["1"] = places.pop("1")
-        assert ([True] * 3, ["2", "3", "1"]) == ([places.make_room() for _ in range(3)], left)
+        places.leave("2", "192.0.2.1")
 
 
 class TestAccepting:
