@@ -93,7 +93,7 @@ class UidSignature:
     signature: str = field(repr=False)
 
 
-@value()
+@value(kw_only=False)
 class TokenRequest:
     """A well-formed request for provider tokens; nothing in it has been decided yet.
 

@@ -50,6 +50,14 @@ def refusal(octets: bytes) -> str:
     return caught.value.detail
 
 
+def meaning(members: dict[str, Any]) -> TokenRequest | str:
+    """Return the request that these members are, or what is said of them."""
+    try:
+        return parse(json.dumps(members).encode())
+    except InvalidRequest as refused:
+        return refused.detail
+
+
 class TestRequireJson:
     @pytest.mark.parametrize(
         "content_type",
@@ -280,6 +288,13 @@ class TestProperties:
             told = refused.detail
 
         assert SCHEMA.is_valid(sent) is not bool(told)
+
+    @given(VALUES, VALUES)
+    def test_the_least_is_read_as_all_else(self, uid: Any, provider: Any) -> None:
+        """The required members mean alone what they mean beside one that says its default."""
+        least = {"uid": uid, "provider": provider}
+
+        assert meaning(least) == meaning({**least, "min_ttl": 0})
 
     @given(st.binary(max_size=200))
     def test_bytes_are_a_request_or_refused(self, octets: bytes) -> None:
