@@ -26,7 +26,9 @@ def body_at_hand(scope: Scope) -> bytes | None:
     """
     at_once: AtOnce | None = scope.get(AT_ONCE)
     body = None if at_once is None else at_once.whole_body()
-    return None if body is None else _within_cap(body)
+    if body is not None and len(body) > LARGEST_BODY:
+        raise RequestTooLarge(_TOO_LARGE)
+    return body
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: float, deadline: Deadline) -> bytes:
@@ -53,15 +55,11 @@ async def _collect(receive: Receive) -> bytes:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
             raise CallerGone
-        body = _within_cap(body + message.get("body", b""))
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise RequestTooLarge(_TOO_LARGE)
         if not message.get("more_body", False):
             return body
-
-
-def _within_cap(body: bytes) -> bytes:
-    if len(body) > LARGEST_BODY:
-        raise RequestTooLarge(_TOO_LARGE)
-    return body
 
 
 def _announced(given: Sequence[bytes]) -> int:
