@@ -353,7 +353,7 @@ def _recorded(
         journal=book,
         observe=requests.finished,
         unexpected=requests.unexpected,
-        is_closing=lambda: lifecycle.is_closing,
+        lifecycle=lifecycle,
         most_in_flight=parts.settings.listeners.api.max_in_flight,
         is_flood=threshold.is_flood,
     )

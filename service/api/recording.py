@@ -30,6 +30,14 @@ class Opens(Protocol):
         """Begin the entry of one request."""
 
 
+class Closes(Protocol):
+    """The life of an application, as far as this layer sees it."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether every new request is refused."""
+
+
 class Recording:
     """Opens the entry, sends the answer or the problem, and commits what is left.
 
@@ -46,7 +54,7 @@ class Recording:
         journal: Opens,
         observe: Callable[[Entry], None],
         unexpected: Callable[[Entry, Exception], None],
-        is_closing: Callable[[], bool],
+        lifecycle: Closes,
         most_in_flight: int,
         is_flood: Callable[[Entry], bool] = lambda _: False,
     ) -> None:
@@ -54,7 +62,7 @@ class Recording:
         self._journal = journal
         self._observe = observe
         self._unexpected = unexpected
-        self._is_closing = is_closing
+        self._lifecycle = lifecycle
         self._most_in_flight = most_in_flight
         self._is_flood = is_flood
         self.in_flight = 0
@@ -73,12 +81,13 @@ class Recording:
         answer = None
         self.in_flight += 1
         try:
-            if self._is_closing() or self.in_flight > self._most_in_flight:
+            if self._lifecycle.is_closing or self.in_flight > self._most_in_flight:
                 self._turn_away()
             answer = await self._app(scope, receive)
             entry.status = status = 200
             lines = answer.lines(entry.audit_id)
-            if not _sent_at_once(scope, status, lines, answer.body):
+            at_once: AtOnce | None = scope.get(AT_ONCE)
+            if at_once is None or not at_once.answer(status, lines, answer.body):
                 await _send(send, status, lines, answer.body)
         except ServiceError as error:
             await self._refuse(entry, error, scope, send, instead_of=answer)
@@ -101,7 +110,7 @@ class Recording:
             self._observe(entry)
 
     def _turn_away(self) -> NoReturn:
-        if self._is_closing():
+        if self._lifecycle.is_closing:
             raise ShuttingDown("This replica is shutting down. Ask again.", retry_after=1)
         raise Overloaded(
             "This replica works on as many requests as it accepts. Ask again.",
@@ -127,7 +136,8 @@ class Recording:
         entry.status = status
         await self._commit(entry)
         lines = lines_of([*headers, (AUDIT_ID, entry.audit_id.encode())])
-        if not _sent_at_once(scope, status, lines, body):
+        at_once: AtOnce | None = scope.get(AT_ONCE)
+        if at_once is None or not at_once.answer(status, lines, body):
             await _send(send, status, lines, body)
 
     async def _commit(self, entry: Entry) -> None:
@@ -142,12 +152,6 @@ FAULT: Final = (
     "Something went wrong in this service, and nothing was released. Give the operators the"
     " audit_id."
 )
-
-
-def _sent_at_once(scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
-    """Send an answer if the listener takes it whole, and return whether it does."""
-    at_once: AtOnce | None = scope.get(AT_ONCE)
-    return at_once is not None and at_once.answer(status, lines, body)
 
 
 async def _send(send: Send, status: int, lines: bytes, body: bytes) -> None:

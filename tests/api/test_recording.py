@@ -58,7 +58,7 @@ class Desk:
             journal=self.journal,
             observe=lambda entry: self.observed.append(entry.outcome),
             unexpected=lambda _, error: self.unexpected.append(error),
-            is_closing=lambda: self.is_closing,
+            lifecycle=self,
             most_in_flight=most,
         )
 

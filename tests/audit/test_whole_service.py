@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from itertools import cycle, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx
@@ -234,7 +235,7 @@ class TestWholeService:
             journal=made.journal,
             observe=lambda _: None,
             unexpected=lambda _, __: None,
-            is_closing=lambda: False,
+            lifecycle=SimpleNamespace(is_closing=False),
             most_in_flight=1,
         )
         visitor = httpx.AsyncClient(transport=httpx.ASGITransport(recording), base_url="http://p")
