@@ -27,6 +27,7 @@ from service.secret import Secret
 from tests.audit.test_record import ENTRIES, RELEASES
 
 SECRET = "s3cret-s3cret-s3cret"
+MOMENT = datetime(2027, 1, 15, 8, 0, 0, 250_000, tzinfo=UTC)
 CRM = Caller(name=CallerName("crm"), identity=Identity(via="tokens", subject="the-crm"))
 
 
@@ -54,12 +55,14 @@ class Terminal(io.StringIO):
         return True
 
 
-class Standing(datetime):
+class Standing:
     """A clock that stands still."""
 
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> "Standing":
-        return cls(2027, 1, 15, 8, 0, 0, 250_000, tzinfo=tz)
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self, tz: tzinfo) -> datetime:
+        return self._at.astimezone(tz)
 
 
 def failing(error: BaseException) -> BaseException:
@@ -83,6 +86,21 @@ class TestLog:
         time = datetime.fromisoformat(line.pop("timestamp"))
         assert UTC.utcoffset(None) == time.utcoffset()
         assert {"event": "reload", "level": "warning", "name": "callers", "generation": 2} == line
+
+    @given(st.datetimes(timezones=st.just(UTC)))
+    def test_tells_the_time_in_one_way(self, at: datetime) -> None:
+        """The time is written the same whatever else is in the line, and for whomever it is."""
+        machines, people = Written(), Written(form="console")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("service.logs.datetime", Standing(at))
+            machines.log.info("event")
+            machines.log.info("event", half="\ud800")
+            people.log.info("event")
+
+        told = [json.loads(line)["timestamp"] for line in machines.text.splitlines()]
+        assert [at.isoformat().replace("+00:00", "Z")] * 2 == told
+        assert told[0] in people.text
 
     @pytest.mark.parametrize("level", LEVELS)
     def test_says_what_is_grave_enough(self, level: str) -> None:
@@ -111,7 +129,7 @@ class TestLog:
         straight, by_the_logger = Written(form=form), Written(form=form)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("service.logs.datetime", Standing)
+            patched.setattr("service.logs.datetime", Standing(MOMENT))
             straight.log.request(entry, 0.25)
             by_the_logger.log.info(REQUEST, **request_line(entry, 0.25))
 
@@ -349,7 +367,7 @@ class TestTakeOver:
     @pytest.mark.parametrize("form", ["json", "console"])
     def test_lines_are_ours_to_the_letter(self, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a library says looks as if we had said it, the time and the order included."""
-        monkeypatch.setattr("service.logs.datetime", Standing)
+        monkeypatch.setattr("service.logs.datetime", Standing(MOMENT))
         written = Written(form=form)
         written.log.take_over()
 
