@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -297,6 +297,16 @@ class TestHappenings:
         room.stream.close()
 
         HAPPENINGS[name][0](room)
+
+
+class TestCallers:
+    def test_what_cannot_be_counted_is_told(self) -> None:
+        """An event that has no series costs nobody anything, and its line is written."""
+        room, nameless = Room(), cast("str", [])
+
+        room.callers.happened(nameless, Event.KEYS_FAILED, "timeout")
+
+        assert [("warning", "keys-failed")] == room.lines()
 
 
 class TestAudit:

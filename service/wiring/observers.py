@@ -160,10 +160,10 @@ class RequestObserver:
         if outcome not in _PROBLEM_FREE:
             code = SHUTTING_DOWN if outcome == CANCELLED else outcome
             self._metrics.count("problems", code)
-        if entry.would_deny and outcome == RELEASED:
+            if entry.reason in LIMITS:
+                self._metrics.count("limits_hit", caller, entry.reason)
+        elif entry.would_deny and outcome == RELEASED:
             self._metrics.count("would_deny", caller)
-        if entry.reason in LIMITS:
-            self._metrics.count("limits_hit", caller, entry.reason)
 
     def _was_hurried(self, entry: Entry) -> bool:
         """Whether the caller's own deadline ended it, which was too short to tell of us or Gigya.
@@ -359,6 +359,7 @@ class CallerObserver:
         self._metrics = metrics
         self._log = log
         self._lines = Sparing(monotonic)
+        self._events = metrics.series("authentication_events")
         self.judged: Callable[[str, str], None] = partial(metrics.count, "authentications")
         """Counts what came of an authentication: its name, and the result."""
         for name, events in ways.items():
@@ -375,9 +376,12 @@ class CallerObserver:
 
     def happened(self, name: str, event: Event, detail: str) -> None:
         """Count an event behind the authentication ``name``."""
-        self._metrics.count("authentication_events", name, event)
         if event in _WORTH_A_LOOK:
             self._log.warning(event, authentication=name, detail=detail)
+        try:  # nearly each request is told of
+            self._events[name, event].value += 1
+        except Exception:  # noqa: BLE001  # what observes never fails what it observes
+            return
 
     @quietly
     def refused(self, refusal: Refusal) -> None:
