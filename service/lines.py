@@ -34,7 +34,7 @@ class Lines:
         self._descriptor = descriptor
         self._most = most
         self._pause = pause
-        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._waiting: SimpleQueue[str | None] = SimpleQueue()
         self._lost = 0
         self._counting = Lock()
         self._thread = Thread(target=self._work, name="log", daemon=True)
@@ -45,13 +45,12 @@ class Lines:
         """How many lines found no room or no reader."""
         return self._lost
 
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> None:
         """Take a line of text, which ends in a newline."""
         if self._waiting.qsize() < self._most:
-            self._waiting.put(text.encode("utf-8", "backslashreplace"))
+            self._waiting.put(text)
         else:
             self._lose(1)
-        return len(text)
 
     def flush(self) -> None:
         """Do nothing: what is taken goes out by itself."""
@@ -69,10 +68,10 @@ class Lines:
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
             lines = [first, *self._those_that_wait()]
-            self._write(b"".join(lines))
+            self._write("".join(lines).encode("utf-8", "backslashreplace"))
             sleep(self._pause)
 
-    def _those_that_wait(self) -> Iterator[bytes]:
+    def _those_that_wait(self) -> Iterator[str]:
         with suppress(Empty):
             while (line := self._waiting.get_nowait()) is not None:
                 yield line

@@ -38,7 +38,7 @@ Processor = Callable[[Any, str, Line], Any]
 class Stream(Protocol):
     """Where lines go."""
 
-    def write(self, text: str, /) -> int:
+    def write(self, text: str, /) -> object:
         """Take a line."""
 
     def flush(self) -> None:
