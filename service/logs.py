@@ -174,23 +174,31 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
         "status": entry.status,
         "milliseconds": round(seconds * 1000, 3),
     }
-    present(line, _OF_SOME_RELEASES if entry.outcome == RELEASED else _OF_SOME_REQUESTS)
+    if entry.outcome != RELEASED:
+        present(line, _OF_SOME_REQUESTS)
+    else:  # nothing is released without the others
+        if entry.trace_id is None:
+            del line["trace_id"]
+        if entry.reason is None:
+            del line["reason"]
+        if entry.would_deny is None:
+            del line["would_deny"]
     if entry.exchange is not None:
         _add_gigya(line, entry.exchange)
     return line
 
 
 _TOLD_AS_IT_IS: Final[frozenset[str | None]] = METHODS | {None}
-_OF_SOME_RELEASES: Final = ("trace_id", "reason", "would_deny")
-"""The other members a release has: nothing is released without them."""
 _OF_SOME_REQUESTS: Final = (
-    *_OF_SOME_RELEASES,
+    "trace_id",
     "route",
     "method",
     "caller",
     "site",
     "provider",
+    "reason",
     "rule",
+    "would_deny",
     "status",
 )
 
