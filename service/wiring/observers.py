@@ -133,37 +133,40 @@ class RequestObserver:
             metrics.begin("problems", outcome)
 
     def finished(self, entry: Entry) -> None:
-        """Count one request and log it."""
+        """Log one request and count it."""
         seconds = max(0.0, self._monotonic() - entry.started)
-        self._count(entry, seconds)
         self._log.request(entry, seconds)
-
-    @quietly
-    def unexpected(self, entry: Entry, error: Exception) -> None:
-        """Log where something failed that should not."""
-        self._log.unexpected(error, audit_id=entry.audit_id)
-
-    def _count(self, entry: Entry, seconds: float) -> None:
         try:  # each request would pay for ``quietly``
             outcome, provider = entry.outcome, entry.provider
-            result = RESULTS.get(outcome, "failed")
-            if result == "failed" and self._was_hurried(entry):
-                result = ABANDONED
+            result = RELEASED if outcome == RELEASED else self._meaning(entry)
             caller = NOBODY if entry.caller is None else entry.caller.name
             self._requests[caller, result].value += 1
             self._durations[result].observe(seconds)
             if provider is not None:
                 known = provider in self._granted.providers
                 self._of_providers[provider if known else OTHERS, result].value += 1
-        except Exception:  # noqa: BLE001  # what cannot be counted is logged all the same
+        except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return
         if outcome not in _PROBLEM_FREE:
-            code = SHUTTING_DOWN if outcome == CANCELLED else outcome
-            self._metrics.count("problems", code)
-            if entry.reason in LIMITS:
-                self._metrics.count("limits_hit", caller, entry.reason)
+            self._count_problem(entry, caller)
         elif entry.would_deny and outcome == RELEASED:
             self._metrics.count("would_deny", caller)
+
+    @quietly
+    def unexpected(self, entry: Entry, error: Exception) -> None:
+        """Log where something failed that should not."""
+        self._log.unexpected(error, audit_id=entry.audit_id)
+
+    def _count_problem(self, entry: Entry, caller: str) -> None:
+        code = SHUTTING_DOWN if entry.outcome == CANCELLED else entry.outcome
+        self._metrics.count("problems", code)
+        if entry.reason in LIMITS:
+            self._metrics.count("limits_hit", caller, entry.reason)
+
+    def _meaning(self, entry: Entry) -> str:
+        """Return what the outcome means to the service's objectives."""
+        meaning = RESULTS.get(entry.outcome, "failed")
+        return ABANDONED if meaning == "failed" and self._was_hurried(entry) else meaning
 
     def _was_hurried(self, entry: Entry) -> bool:
         """Whether the caller's own deadline ended it, which was too short to tell of us or Gigya.
