@@ -83,6 +83,8 @@ class Caller:
     namespace: str | None = None
     pod: str | None = None
     credential_expires_at: datetime | None = None
+    told: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the audit writes of it, from the first time on: many requests are of one proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,8 @@ class Exchange:
     cached: bool = False
     key_slot: int | None = None
     asked_at: float | None = field(default=None, compare=False)
+    told: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the audit writes of it, from the first time on: many are answered from one call."""
 
     def opened_by(self, slot: int) -> "Exchange":
         """Return it with the slot of the key that opened the reply."""

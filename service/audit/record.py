@@ -102,7 +102,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
 
     ``now`` is UNIX seconds, ``monotonic`` seconds on the clock that gave ``entry.started``.
     """
-    exchange, expires = entry.exchange, entry.token_expires_at
+    caller, exchange, expires = entry.caller, entry.exchange, entry.token_expires_at
     user: str | None = None
     if entry.user is not None:
         user = key.of_user(entry.user)
@@ -117,7 +117,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "peer": entry.peer,
         "method": entry.method,
         "route": entry.route,
-        "caller": None if entry.caller is None else _caller(entry.caller),
+        "caller": None if caller is None else caller.told or _caller(caller),
         "identity": None if entry.identity is None else _identity(entry.identity),
         "site": entry.site,
         "provider": entry.provider,
@@ -132,7 +132,7 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "reason": entry.reason,
         "would_deny": entry.would_deny,
         "outcome": entry.outcome,
-        "upstream": None if exchange is None else _upstream(exchange),
+        "upstream": None if exchange is None else exchange.told or _upstream(exchange),
         "key_slot": None if exchange is None else exchange.key_slot,
         "token_expires_at": None if expires is None else _moment(expires),
         "status": entry.status,
@@ -239,19 +239,18 @@ def _mended(value: Any) -> Any:
 
 
 def _caller(caller: Caller) -> dict[str, Any]:
-    identity = caller.identity
-    members: dict[str, Any] = {
+    """Write down what is told of ``caller`` and return it."""
+    identity, expires = caller.identity, caller.credential_expires_at
+    members = {
         "name": caller.name,
         "authentication": identity.via,
         "subject": identity.subject,
+        "namespace": caller.namespace,
+        "pod": caller.pod,
+        "credential_expires_at": None if expires is None else _moment(expires),
     }
-    if caller.namespace is not None:
-        members["namespace"] = caller.namespace
-    if caller.pod is not None:
-        members["pod"] = caller.pod
-    if caller.credential_expires_at is not None:
-        members["credential_expires_at"] = _moment(caller.credential_expires_at)
-    return members
+    caller.told.update(present(members, ("namespace", "pod", "credential_expires_at")))
+    return caller.told
 
 
 def _identity(identity: Identity) -> dict[str, str]:
@@ -259,15 +258,13 @@ def _identity(identity: Identity) -> dict[str, str]:
 
 
 def _upstream(exchange: Exchange) -> dict[str, Any]:
-    members = {
-        "error_code": exchange.error_code,
-        "call_id": exchange.call_id,
-        "attempts": exchange.attempts,
-        "milliseconds": round(exchange.milliseconds, 3),
-        "cached": exchange.cached,
-    }
-    if exchange.error_code is None:  # as it seldom is, like the next
-        del members["error_code"]
-    if exchange.call_id is None:
-        del members["call_id"]
-    return members
+    """Write down what is told of ``exchange`` and return it."""
+    told = exchange.told
+    if exchange.error_code is not None:
+        told["error_code"] = exchange.error_code
+    if exchange.call_id is not None:
+        told["call_id"] = exchange.call_id
+    told["attempts"] = exchange.attempts
+    told["milliseconds"] = round(exchange.milliseconds, 3)
+    told["cached"] = exchange.cached
+    return told

@@ -1,6 +1,7 @@
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final
@@ -133,6 +134,29 @@ class TestDescribe:
         }
         assert expected == described(made)
         assert list(expected) == list(described(made))
+
+    @given(st.lists(st.sampled_from(["answered", RELEASED]), min_size=2, max_size=3))
+    def test_again(self, outcomes: list[str]) -> None:
+        """A caller and an exchange of which was told before are told of in the same way."""
+        caller = Caller(CallerName("crm-sync"), Identity(via="v", subject="s"), pod="p")
+        exchange, known = Exchange(call_id="c1", milliseconds=0.12345), []
+        for outcome in outcomes:
+            made = about_to_release(entry(outcome=outcome))
+            made.caller, made.exchange = caller, exchange
+            record = described(made)
+            known.append((record["caller"], list(record["caller"]), record["upstream"]))
+        expected = {"name": "crm-sync", "authentication": "v", "subject": "s", "pod": "p"}
+        upstream = {"call_id": "c1", "attempts": 0, "milliseconds": 0.123, "cached": False}
+        assert [(expected, list(expected), upstream)] * len(outcomes) == known
+
+    def test_of_another(self) -> None:
+        """What was told of a caller or an exchange is not told of one that differs from it."""
+        caller = Caller(CallerName("crm-sync"), Identity(via="v", subject="s"))
+        exchange = Exchange(error_code=0, attempts=1)
+        described(entry(caller=caller, exchange=exchange))
+        made = entry(caller=replace(caller, pod="p"), exchange=replace(exchange, cached=True))
+        record = described(made)
+        assert ("p", True) == (record["caller"]["pod"], record["upstream"]["cached"])
 
     def test_identity(self) -> None:
         """An identity that was proved and is no caller's stands there by way and subject."""

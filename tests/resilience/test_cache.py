@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from service.audit.fingerprints import AuditKey
+from service.audit.record import Entry, describe
 from service.deadline import Clock
 from service.errors import NoSession, ReauthenticationRequired, ServiceError, UpstreamUnavailable
 from service.model import Exchange, Session
@@ -142,6 +143,7 @@ class TestCache:
                 )
                 assert kept.user is not None
                 audit_key.of_user(kept.user)
+                describe(Entry("", exchange=kept.exchange), audit_key, now=0, monotonic=0)
             taken, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
