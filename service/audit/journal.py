@@ -1,8 +1,8 @@
 """The audit's front door: opens an entry for each request and is the gate for releases."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final, NoReturn
 
 from service.audit import controls
 from service.audit.chain import Head
@@ -77,12 +77,19 @@ class Journal:
     ) -> Entry:
         """Return a new entry; whoever opened it sees to it that it is committed."""
         around, clock = self._around, self._around.clock
-        audit_id, now, monotonic = around.random(16).hex(), clock.wall(), clock.monotonic()
         # By the order of its fields: a class takes keywords slowly, and so many all the more.
-        entry = Entry(audit_id, now, monotonic, route, method, peer, trace_id)
-        entry.config_hash, entry.build = around.config_hash.value, around.build
-        entry.commit_to = self._commit
-        return entry
+        return Entry(
+            around.random(16).hex(),
+            clock.wall(),
+            clock.monotonic(),
+            route,
+            method,
+            peer,
+            trace_id,
+            around.config_hash.value,
+            around.build,
+            self._commit,
+        )
 
     def tls_refused(self, peer: str | None, reason: str, *, is_counted: bool) -> None:
         """Record a handshake that was refused, or count it as one of a flood; never raises."""
@@ -115,22 +122,22 @@ class Journal:
         for sink in self._sinks:
             sink.turn(why)
 
-    async def _commit(self, entry: Entry) -> None:
+    def _commit(self, entry: Entry) -> Awaitable[None] | None:
         is_release = entry.outcome == RELEASED
         if entry.is_counted and not is_release:
             self._count(_label(entry))
-            return
+            return None
         try:
             body = self._body(entry)
         except Exception:  # whatever it is, there is a record
             self._tell(self._bare(entry), _label(entry))
             if is_release:
                 raise
-            return
+            return None
         if is_release:
-            await self._release(entry, body)
-        else:
-            self._tell(body, _label(entry))
+            return self._release(entry, body)
+        self._tell(body, _label(entry))
+        return None
 
     async def _release(self, entry: Entry, body: bytes) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
@@ -146,12 +153,15 @@ class Journal:
             raise
         finally:
             self._endings.discard(pledge)
+        if not is_accepted:
+            self._refuse(entry, pledge)
+
+    def _refuse(self, entry: Entry, pledge: Pledge) -> NoReturn:
         if pledge.is_expired:
             self._withdraw(entry, pledge, EXPIRED)
             raise UpstreamTimeout(TOO_LATE, reason=EXPIRED)
-        if not is_accepted:
-            self._withdraw(entry, pledge, UNAVAILABLE)
-            raise AuditUnavailable(REFUSED)
+        self._withdraw(entry, pledge, UNAVAILABLE)
+        raise AuditUnavailable(REFUSED)
 
     def _submit(self, body: bytes, pledge: Pledge) -> None:
         if self._accept == "all" and any(sink.absence for sink in self._sinks):

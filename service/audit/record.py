@@ -29,10 +29,11 @@ CANCELLED: Final = "cancelled"
 
 LARGEST: Final = 2**63 - 1
 
-Commit = Callable[["Entry"], Awaitable[None]]
+Commit = Callable[["Entry"], Awaitable[None] | None]
+"""Sees to an entry's record, and returns what its request must wait for, if it must."""
 
 
-async def _nowhere(entry: "Entry") -> None:
+def _nowhere(entry: "Entry") -> None:
     """Keep nothing: for an entry that no journal opened."""
 
 
@@ -55,6 +56,9 @@ class Entry:
     method: str | None = None
     peer: str | None = None
     trace_id: str | None = None
+    config_hash: str | None = None
+    build: str | None = None
+    commit_to: Commit = field(default=_nowhere, repr=False)
     caller: Caller | None = None
     identity: Identity | None = None
     site: SiteName | None = None
@@ -74,9 +78,6 @@ class Entry:
     exchange: Exchange | None = None
     token_expires_at: datetime | None = None
     status: int | None = None
-    config_hash: str | None = None
-    build: str | None = None
-    commit_to: Commit = field(default=_nowhere, repr=False)
     deadline: Deadline | None = field(default=None, repr=False)
     is_counted: bool = False
     is_committed: bool = False
@@ -91,7 +92,9 @@ class Entry:
             return
         self.is_committed = True
         try:
-            await self.commit_to(self)
+            gate = self.commit_to(self)
+            if gate is not None:
+                await gate
         finally:
             self.uid = self.user = None
             self.tokens = None

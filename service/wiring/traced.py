@@ -234,6 +234,8 @@ class _TracedJournal:
         async def traced(entry: Entry) -> None:
             with self._tracer.span(COMMIT) as span:
                 span.tell("credential_proxy.outcome", entry.outcome)
-                await commit(entry)
+                gate = commit(entry)
+                if gate is not None:
+                    await gate
 
         return traced
