@@ -31,8 +31,8 @@ class SinkRules:
 class Item:
     """Something to be written, the release that waits for it, and whether it must not be lost.
 
-    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds, which is for
-    ever where none does; ``is_late``: the release does not wait any more.
+    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds, where that is
+    sooner than its batch is due; ``is_late``: the release does not wait any more.
     """
 
     order: Order
@@ -45,7 +45,14 @@ class Item:
     @property
     def is_needless(self) -> bool:
         """Whether it is the record of a release that was given up before it was written."""
-        return self.pledge is not None and self.pledge.is_withdrawn
+        return self.pledge is not None and self.pledge.withdrawal is not None
+
+
+def refuse(items: Iterable[Item]) -> None:
+    """Refuse the releases among ``items`` that still wait."""
+    for item in items:
+        if item.pledge is not None and not item.is_late:
+            item.pledge.refuse()
 
 
 @dataclass(slots=True, eq=False)
@@ -53,12 +60,13 @@ class Flight:
     """A batch on its way; monotonic seconds.
 
     By ``due`` its write must be done, or the sink is late. A release in it can be out of time
-    earlier, for it also waited in the queue. ``expected`` is the next of these moments. What was
-    before ``credited`` is excused.
+    earlier: the ``hurried`` also waited for the write before. ``expected`` is the next of these
+    moments. What was before ``credited`` is excused.
     """
 
     items: list[Item]
     due: float
+    hurried: list[Item]
     credited: float = 0.0
     done_at: float = 0.0
     report: Report | None = None
@@ -73,25 +81,19 @@ class Flight:
     ) -> "Flight":
         """Return the batch; its releases have of ``deadline`` what the write before left them."""
         due, least = now + deadline, deadline * STANDSTILL
-        for item in items:
-            if item.pledge is not None:
-                waited = free_since - item.at
-                item.due = due if waited <= 0.0 else now + max(deadline - waited, least)
-        return cls(items, due, credited=now)
+        hurried = [item for item in items if item.at < free_since and item.pledge is not None]
+        for item in hurried:
+            item.due = now + max(deadline - (free_since - item.at), least)
+        return cls(items, due, hurried, credited=now)
 
     @property
     def is_in_time(self) -> bool:
         """Whether all of it is written, and was before it was given up."""
         return not self.is_late and self.report is not None and self.report.fault is None
 
-    @property
-    def waiting(self) -> list[Item]:
-        """The releases that still wait."""
-        return [item for item in self.items if item.pledge is not None and not item.is_late]
-
     def await_next(self) -> float:
         """Set ``expected`` and return it."""
-        self.expected = min([self.due, *[item.due for item in self.items]])
+        self.expected = min([self.due, *[item.due for item in self.hurried]])
         return self.expected
 
     def is_excused(self, now: float, deadline: float, alive_at: float) -> bool:
@@ -106,16 +108,17 @@ class Flight:
         self.graces += 1
         self.credited = max(self.credited, alive_at)
         self.due = now + deadline if has_stood else self.due + progress
-        for item in self.waiting:
+        for item in self.hurried:
             item.due = self.due if has_stood else item.due + progress
         return True
 
     def give_up(self) -> None:
         """Refuse the releases that have no more time; the write itself may have."""
-        for item in self.waiting:
-            if item.pledge is not None and item.due <= self.expected:
-                item.is_late, item.due = True, math.inf
-                item.pledge.refuse()
+        late = [item for item in self.hurried if item.due <= self.expected]
+        self.hurried = [item for item in self.hurried if item.due > self.expected]
+        refuse(late)
+        for item in late:
+            item.is_late = True
 
 
 @dataclass(slots=True, eq=False)

@@ -21,38 +21,41 @@ class Pledge:
     """
 
     __slots__ = (
-        "_accepted",
+        "_can_spare",
         "_holders",
-        "_needed",
-        "_open",
-        "_withdrawal",
+        "_needs",
         "is_expired",
-        "is_withdrawn",
         "verdict",
+        "withdrawal",
     )
 
     def __init__(self, verdict: Future[bool], sinks: int, accept: Accept) -> None:
         self.verdict = verdict
-        self._needed = sinks if accept == "all" else 1
-        self._open = sinks
-        self._accepted = 0
+        self._needs = needs = sinks if accept == "all" else 1
+        self._can_spare = sinks - needs
         self._holders: list[Taker] = []
-        self._withdrawal = b""
-        self.is_withdrawn = False
-        """Whether the release was given up; a sink that has not written it need not."""
+        self.withdrawal: bytes | None = None
+        """What takes it back, once it was given up; a sink that has not written it need not."""
         self.is_expired = False
 
-    def accept(self) -> None:
-        """Count a sink that has the record, as durable as it promises."""
-        self._open -= 1
-        self._accepted += 1
-        if self._accepted >= self._needed and not self.verdict.done():
-            self.verdict.set_result(True)
+    def landed(self, taker: Taker, *, is_accepted: bool) -> None:
+        """Remember a sink on whose medium the record stands, and count it if it has accepted it.
+
+        It has accepted it if that was in time and is as durable as it promises.
+        """
+        if self.withdrawal is None:
+            self._holders.append(taker)
+        else:
+            taker.take_back(self.withdrawal)
+        if is_accepted:
+            self._needs -= 1
+            if self._needs == 0 and not self.verdict.done():
+                self.verdict.set_result(True)
 
     def refuse(self) -> None:
         """Count a sink that failed or was late."""
-        self._open -= 1
-        if self._accepted + self._open < self._needed and not self.verdict.done():
+        self._can_spare -= 1
+        if self._can_spare < 0 and not self.verdict.done():
             self.verdict.set_result(False)
 
     def expire(self) -> None:
@@ -61,16 +64,9 @@ class Pledge:
             self.is_expired = True
             self.verdict.set_result(False)
 
-    def landed(self, taker: Taker) -> None:
-        """Remember a sink on whose medium the record stands, in time or not."""
-        if self.is_withdrawn:
-            taker.take_back(self._withdrawal)
-        else:
-            self._holders.append(taker)
-
     def withdraw(self, withdrawal: bytes) -> None:
         """Take the release back wherever its record stands, now or later."""
-        self._withdrawal, self.is_withdrawn = withdrawal, True
+        self.withdrawal = withdrawal
         for taker in self._holders:
             taker.take_back(withdrawal)
         self._holders.clear()

@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Final
 
 from service.audit.flight import Item
-from service.audit.orders import Gap, Turn
 
 BATCH: Final = 256
 """Orders in one write at most."""
@@ -25,9 +24,13 @@ class Lanes:
         self._rest: deque[Item] = deque()
 
     def add(self, item: Item) -> None:
-        """Queue ``item`` behind those of its kind."""
-        is_first = item.pledge or item.is_owed or isinstance(item.order, (Gap, Turn))
-        (self._first if is_first else self._rest).append(item)
+        """Queue ``item``, which fills up, behind everything."""
+        self._rest.append(item)
+        self.waiting += 1
+
+    def add_first(self, item: Item) -> None:
+        """Queue ``item``, which must not wait, before all that fills up."""
+        self._first.append(item)
         self.waiting += 1
 
     def take(self) -> list[Item]:

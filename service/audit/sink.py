@@ -6,7 +6,7 @@ from typing import Final
 
 from service.audit import controls
 from service.audit.chain import START
-from service.audit.flight import Absence, Flight, Item, SinkRules
+from service.audit.flight import Absence, Flight, Item, SinkRules, refuse
 from service.audit.gate import Pledge
 from service.audit.lanes import Lanes
 from service.audit.orders import LATE, Report, Turn, broken
@@ -60,7 +60,9 @@ class Sink:
     def pledge(self, body: bytes, pledge: Pledge) -> None:
         """Queue the record of a release, or refuse it at once."""
         if self.absence is None and self._queue.waiting < self._rules.queue:
-            self._append(Item(body, self._now(), pledge))
+            self._queue.add_first(Item(body, self._now(), pledge))
+            if self._flight is None and not self._is_scheduled:
+                self._go_on()
             return
         if self.absence is not None:
             self.absence.missed += 1
@@ -82,16 +84,16 @@ class Sink:
         if self.absence is not None:
             self.absence.owed.append(item)
         else:
-            self._append(item)
+            self._append(item, is_first=True)
 
     def turn(self, why: str) -> None:
         """Begin a new file, if the medium is one."""
-        self._append(Item(Turn(why), self._now()))
+        self._append(Item(Turn(why), self._now()), is_first=True)
 
-    def _append(self, item: Item) -> None:
+    def _append(self, item: Item, *, is_first: bool = False) -> None:
         if self.absence is not None:
             return
-        self._queue.add(item)
+        (self._queue.add_first if is_first else self._queue.add)(item)
         if self._flight is None and not self._is_scheduled:
             self._go_on()
 
@@ -110,7 +112,7 @@ class Sink:
             body = controls.aggregate(self._around, counts, since)
             self._queue.add(Item(body, self._now()))
         # As ``is_needless`` says, without a call for each.
-        items = [i for i in self._queue.take() if i.pledge is None or not i.pledge.is_withdrawn]
+        items = [i for i in self._queue.take() if i.pledge is None or i.pledge.withdrawal is None]
         if items:
             self._send(items)
         elif self._queue.waiting:
@@ -173,15 +175,14 @@ class Sink:
             self._depart()
 
     def _settle(self, flight: Flight, report: Report) -> None:
-        tell, landed = Pledge.accept if report.fault is None else Pledge.refuse, report.landed
-        for index, item in enumerate(flight.items):
+        """Tell each release what became of its record."""
+        is_good = report.fault is None and not flight.is_late
+        for item in flight.items[: report.landed]:
             pledge = item.pledge
-            if pledge is None:
-                continue
-            if index < landed:
-                pledge.landed(self)
-            if not (flight.is_late or item.is_late):
-                tell(pledge)
+            if pledge is not None:
+                pledge.landed(self, is_accepted=is_good and not item.is_late)
+        if report.fault is not None and not flight.is_late:
+            refuse(flight.items)
 
     def _eject(self, why: str) -> None:
         """Take the sink out: nothing waits for it any more."""
@@ -192,9 +193,7 @@ class Sink:
         self.absence.lose(waiting)
         self._at_rest.set()
         self._observer.ejected(self.name, why)
-        for item in (*waiting, *(self._flight.items if self._flight else ())):
-            if item.pledge is not None and not item.is_late:
-                item.pledge.refuse()
+        refuse([*waiting, *(self._flight.items if self._flight else ())])
 
     def _recover(self, absence: Absence, *, is_well: bool) -> None:
         """Take the sink back, or probe it again later."""
@@ -207,7 +206,7 @@ class Sink:
         self._observer.readmitted(self.name, absence.told + absence.missed)
         if absence.missed or absence.owed:
             for item in absence.story(self._now()):
-                self._queue.add(item)
+                self._queue.add_first(item)
 
     def _probe(self, absence: Absence) -> None:
         """Write what the sink has to tell; if that is in time, it is healed."""

@@ -28,14 +28,14 @@ class TestPledge:
         """A release passes when any, or all, of the sinks have accepted its record."""
         release = await pledge(len(answers), accept)
         for has_accepted in answers:
-            release.accept() if has_accepted else release.refuse()
+            release.landed(Shelf(), is_accepted=True) if has_accepted else release.refuse()
         rule = any if accept == "any" else all
         assert rule(answers) is release.verdict.result()
 
     async def test_any_does_not_wait(self) -> None:
         """Under any, the first sink to accept decides."""
         release = await pledge(2, "any")
-        release.accept()
+        release.landed(Shelf(), is_accepted=True)
         assert release.verdict.done()
 
     async def test_all_does_not_wait_after_a_refusal(self) -> None:
@@ -52,16 +52,16 @@ class TestPledge:
     async def test_withdrawal_reaches_who_has_the_record(self) -> None:
         """A withdrawal goes to the sinks that have the record, whenever they came to have it."""
         release, early, late, never = await pledge(3, "all"), Shelf(), Shelf(), Shelf()
-        release.landed(early)
+        release.landed(early, is_accepted=True)
         release.withdraw(b"w")
-        release.landed(late)
+        release.landed(late, is_accepted=False)
         taken = [early.taken_back, late.taken_back, never.taken_back]
         assert [[b"w"], [b"w"], []] == taken
 
     async def test_expires(self) -> None:
         """A release whose request has no more time is refused, unless it was decided before."""
         late, passed = await pledge(1, "any"), await pledge(1, "any")
-        passed.accept()
+        passed.landed(Shelf(), is_accepted=True)
         late.expire()
         passed.expire()
         assert (False, True) == (late.verdict.result(), passed.verdict.result())
@@ -70,5 +70,5 @@ class TestPledge:
         """A verdict that nobody waits for any more is not set."""
         release = await pledge(1, "any")
         release.verdict.cancel()
-        release.accept()
+        release.landed(Shelf(), is_accepted=True)
         assert release.verdict.cancelled()

@@ -383,10 +383,10 @@ class TestFlight:
         with closing(asyncio.new_event_loop()) as loop:
             item, now = Item(BODY, at, Pledge(loop.create_future(), 1, "any")), 1e6
 
-        Flight.departing([item], now=now, free_since=free_since, deadline=deadline)
+        made = Flight.departing([item], now=now, free_since=free_since, deadline=deadline)
 
         waited = max(0.0, free_since - at)
-        assert now + max(deadline - waited, deadline * STANDSTILL) == item.due
+        assert now + max(deadline - waited, deadline * STANDSTILL) == made.await_next()
 
 
 class TestScribe:
