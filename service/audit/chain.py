@@ -7,7 +7,7 @@ the predecessor's ``hash`` and the line's bytes without its last member, so ever
 import re
 from typing import Final, NamedTuple
 
-from service.audit.fingerprints import AuditKey, Keyring
+from service.audit.fingerprints import AuditKey
 from service.values import value
 
 CHAIN_BYTES: Final = 8
@@ -65,13 +65,16 @@ class Link(NamedTuple):
         return key.vouches(previous.encode(), self.signed, self.digest)
 
 
-def link(head: Head, chain: str, body: bytes, keys: Keyring) -> tuple[bytes, Head]:
-    """Return the line for ``body`` (a JSON object) after ``head``, and the head after it."""
-    key = keys.newest
-    sequence = head.sequence + 1
+def link(
+    sequence: int, previous: str, chain: str, body: bytes, key: AuditKey
+) -> tuple[bytes, str]:
+    """Return the line for ``body`` (a JSON object), and its hash.
+
+    ``sequence`` is its number in the chain, ``previous`` the hash of the record before it.
+    """
     signed = b'{"seq":%d,"chain":"%b",%b' % (sequence, chain.encode(), body[1:])
-    digest = f"{key.id}:{key.link(head.hash.encode(), signed)}"
-    return b'%b,"hash":"%b"}\n' % (signed[:-1], digest.encode()), Head(sequence, digest)
+    digest = f"{key.id}:{key.link(previous.encode(), signed)}"
+    return b'%b,"hash":"%b"}\n' % (signed[:-1], digest.encode()), digest
 
 
 def take_apart(line: bytes) -> Link | None:

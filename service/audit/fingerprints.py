@@ -78,8 +78,7 @@ class AuditKey:
     def link(self, previous: bytes, octets: bytes) -> str:
         """Return the chain's hash (64 hex) over a record and its predecessor's hash."""
         mac = self._chain.copy()
-        mac.update(previous)
-        mac.update(octets)
+        mac.update(previous + octets)
         return mac.finalize().hex()
 
     def vouches(self, previous: bytes, octets: bytes, digest: str) -> bool:

@@ -50,4 +50,8 @@ class Lanes:
 
 
 def _taken(queue: deque[Item], most: int) -> list[Item]:
-    return [queue.popleft() for _ in range(min(most, len(queue)))]
+    if len(queue) <= most:
+        everything = list(queue)
+        queue.clear()
+        return everything
+    return [queue.popleft() for _ in range(most)]

@@ -29,8 +29,8 @@ class Scribe:
         self._is_open = False
         self._chain: str | None = None
         self._head = START
-        self._page: list[tuple[bytes, Head, int]] = []
-        """Lines to be written, the head after each, and which order asked for it: 0 is for none.
+        self._page: list[tuple[bytes, int, str, int]] = []
+        """Lines to be written, each one's number and hash, and which order asked for it: 0 is none.
 
         A line that nobody asked for is first on its page.
         """
@@ -83,13 +83,10 @@ class Scribe:
         records = [order for order in orders if isinstance(order, bytes)]
         if self._medium.is_full(sum(map(len, records)) + len(records) * FRAME + LAST):
             self._turn("size")
-        monotonic = self._around.clock.monotonic
-        for index, order in enumerate(orders, start=1):
-            self.alive_at = monotonic()  # a step each
-            if isinstance(order, bytes):
-                self._add(order, index)
-            else:
-                self._follow(order, index)
+        if len(records) == len(orders) and not self._is_cut:  # as it nearly always is
+            self._add_all(records)
+        else:
+            self._add_each(orders)
         self._flush()
         self._sign()
         self._medium.settle()
@@ -126,6 +123,26 @@ class Scribe:
         self._is_fresh = self._is_fresh or arrival.is_fresh
         self._loose = self._loose if arrival.loose is None else arrival.loose
         self._is_cut = self._is_cut if arrival.is_cut is None else arrival.is_cut
+
+    def _add_all(self, records: Sequence[bytes]) -> None:
+        """Put on the page what is all that was ordered."""
+        monotonic, page = self._around.clock.monotonic, self._page
+        key, chain, last = self._around.keys.value.newest, self._chain or "", self._last
+        sequence, digest = last.sequence, last.hash
+        for index, body in enumerate(records, start=1):
+            self.alive_at = monotonic()  # a step each
+            sequence += 1
+            line, digest = link(sequence, digest, chain, body, key)
+            page.append((line, sequence, digest, index))
+
+    def _add_each(self, orders: Sequence[Order]) -> None:
+        """Put on the page what is ordered, whatever it is, and whatever was cut before."""
+        for index, order in enumerate(orders, start=1):
+            self._sign()  # a step each
+            if isinstance(order, bytes):
+                self._add(order, index)
+            else:
+                self._follow(order, index)
 
     def _follow(self, order: Gap | Turn, index: int) -> None:
         if isinstance(order, Gap):
@@ -173,24 +190,28 @@ class Scribe:
     @property
     def _last(self) -> Head:
         """The head after what is on the page."""
-        return self._page[-1][1] if self._page else self._head
+        if not self._page:
+            return self._head
+        _, sequence, digest, _ = self._page[-1]
+        return Head(sequence, digest)
 
     def _torn(self) -> bytes:
         """Return what was cut before; the page's first record tells it."""
         return b"" if self._page else self._loose.removesuffix(b"\n")
 
     def _add(self, body: bytes, index: int = 0, after: Head | None = None) -> None:
-        chain = self._chain or ""
-        line, head = link(after or self._last, chain, body, self._around.keys.value)
+        last, key = after or self._last, self._around.keys.value.newest
+        sequence = last.sequence + 1
+        line, digest = link(sequence, last.hash, self._chain or "", body, key)
         if self._is_cut:
             line, self._is_cut = b"\n" + line, False
-        self._page.append((line, head, index))
+        self._page.append((line, sequence, digest, index))
 
     def _flush(self) -> None:
         """Write the page; if that fails, remember how far it came."""
         if not self._page:
             return
-        octets = memoryview(b"".join([line for line, _, _ in self._page]))
+        octets = memoryview(b"".join([line for line, _, _, _ in self._page]))
         taken = 0
         try:
             while taken < len(octets):
@@ -203,17 +224,16 @@ class Scribe:
     def _remember(self, octets: memoryview, taken: int) -> None:
         """Move the head to the last record that is whole, be it without its newline."""
         if taken == len(octets):  # as it nearly always is
-            _, self._head, index = self._page[-1]
-            self._landed = max(self._landed, index)
+            _, sequence, digest, index = self._page[-1]
+            self._head, self._landed = Head(sequence, digest), max(self._landed, index)
             self._is_fresh, self._loose = False, b""
             return
         end = 0
-        for line, head, index in self._page:
+        for line, sequence, digest, index in self._page:
             if taken < end + len(line) - 1:
                 break
             end += len(line)
-            self._head = head
-            self._landed = max(self._landed, index)
+            self._head, self._landed = Head(sequence, digest), max(self._landed, index)
             self._is_fresh, self._loose = False, b""
         cut = bytes(octets[end:taken])
         self._loose += cut if self._loose else cut.removeprefix(b"\n")  # it ended a whole record

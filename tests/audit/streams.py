@@ -59,8 +59,8 @@ def verdict(*texts: bytes, expect: Sequence[Head] = ()) -> str:
 
 def chained(bodies: Iterable[bytes], chain: str = "0" * 16, keys: Keyring = KEYS) -> bytes:
     """Return ``bodies`` as one chain."""
-    head, text = START, b""
-    for body in bodies:
-        line, head = link(head, chain, body, keys)
+    digest, text = START.hash, b""
+    for sequence, body in enumerate(bodies, start=1):
+        line, digest = link(sequence, digest, chain, body, keys.newest)
         text += line
     return text

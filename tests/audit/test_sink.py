@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.audit.flight import PROBES, STANDSTILL, Flight, Item
 from service.audit.gate import Pledge
+from service.audit.orders import Turn
 from service.audit.scribe import Scribe
 from service.audit.worker import Hand, Job
 from service.deadline import Clock
@@ -399,3 +400,17 @@ class TestScribe:
         few = scribe.alive_at
         scribe.inscribe([BODY] * 10)
         assert few + 10 < scribe.alive_at
+
+    @given(st.lists(st.integers(0, 4), max_size=5))
+    def test_writes_the_same_in_any_batches(self, sizes: list[int]) -> None:
+        """A batch of nothing but records is written as each alone, or behind another order."""
+        papers = [Paper(), Paper(), Paper()]
+        whole, alone, mixed = (Scribe(paper, surroundings()) for paper in papers)
+        bodies = iter(b'{"kind":"request","status":%d}' % number for number in itertools.count())
+        for size in (1, *sizes):
+            batch = list(itertools.islice(bodies, size))
+            whole.inscribe(batch)
+            for body in batch:
+                alone.inscribe([body])
+            mixed.inscribe([Turn("signal"), *batch])
+        assert papers[0].octets == papers[1].octets == papers[2].octets

@@ -111,11 +111,13 @@ def write_log(path: Path, octets: int) -> None:
     entry = about_to_release(journal.open(route="/v1/provider-tokens", method="POST"))
     entry.exchange = Exchange(error_code=0, call_id="c" * 32, attempts=1)
     body = canonical(describe(entry, KEY, now=EPOCH, monotonic=0.1))
-    line, head = link(START, "0" * 16, b'{"kind":"open","why":"start"}', KEYS)
+    chain, sequence, key = "0" * 16, 1, KEYS.newest
+    line, digest = link(sequence, START.hash, chain, b'{"kind":"open","why":"start"}', key)
     with path.open("wb") as file:
         while file.tell() < octets:
             file.write(line)
-            line, head = link(head, "0" * 16, body, KEYS)
+            sequence += 1
+            line, digest = link(sequence, digest, chain, body, key)
 
 
 READER: Final = """
