@@ -65,9 +65,7 @@ class Link(NamedTuple):
         return key.vouches(previous.encode(), self.signed, self.digest)
 
 
-def link(
-    sequence: int, previous: str, chain: str, body: bytes, key: AuditKey
-) -> tuple[bytes, str]:
+def link(sequence: int, previous: str, chain: str, body: bytes, key: AuditKey) -> tuple[bytes, str]:
     """Return the line for ``body`` (a JSON object), and its hash.
 
     ``sequence`` is its number in the chain, ``previous`` the hash of the record before it.

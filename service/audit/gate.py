@@ -6,6 +6,12 @@ from typing import Literal, Protocol
 Accept = Literal["any", "all"]
 
 
+def rule(accept: Accept, sinks: int) -> tuple[int, int]:
+    """Return how many of so many sinks must accept a release, and how many can be spared."""
+    needed = sinks if accept == "all" else 1
+    return needed, sinks - needed
+
+
 class Taker(Protocol):
     """A sink as the gate sees it."""
 
@@ -16,8 +22,8 @@ class Taker(Protocol):
 class Pledge:
     """One release at the gate: its verdict comes as soon as the rule is decided.
 
-    ``verdict`` becomes True when one of the sinks (``any``) or each of them (``all``) has
-    accepted, False when that cannot happen any more.
+    ``verdict`` becomes True when so many sinks as the ``rule`` needs have accepted, False when that
+    cannot happen any more.
     """
 
     __slots__ = (
@@ -29,10 +35,10 @@ class Pledge:
         "withdrawal",
     )
 
-    def __init__(self, verdict: Future[bool], sinks: int, accept: Accept) -> None:
+    def __init__(self, verdict: Future[bool], needs: int, can_spare: int) -> None:
         self.verdict = verdict
-        self._needs = needs = sinks if accept == "all" else 1
-        self._can_spare = sinks - needs
+        self._needs = needs
+        self._can_spare = can_spare
         self._holders: list[Taker] = []
         self.withdrawal: bytes | None = None
         """What takes it back, once it was given up; a sink that has not written it need not."""

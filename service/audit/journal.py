@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 from service.audit import controls
 from service.audit.chain import Head
-from service.audit.gate import Accept, Pledge
+from service.audit.gate import Accept, Pledge, rule
 from service.audit.record import (
     CANCELLED,
     RELEASED,
@@ -45,7 +45,7 @@ class Journal:
         self._sinks = tuple(sinks)
         self._around = around
         self._accept = accept
-        self._suffices = all if accept == "all" else any
+        self._needs, self._can_spare = rule(accept, len(self._sinks))
         self._observer = observer
         self._tally = Tally()
         self._endings = Endings(Pledge.expire)
@@ -63,7 +63,11 @@ class Journal:
 
     def require_sinks(self) -> None:
         """Raise ``AuditUnavailable`` where no release could pass now; probes heal the sinks."""
-        if not self._suffices([sink.absence is None for sink in self._sinks]):
+        can_spare = self._can_spare
+        for sink in self._sinks:
+            if sink.absence is not None:
+                can_spare -= 1
+        if can_spare < 0:
             self._observer.withdrew(UNAVAILABLE)
             raise AuditUnavailable(REFUSED)
 
@@ -142,8 +146,12 @@ class Journal:
     async def _release(self, entry: Entry, body: bytes) -> None:
         """Pass the gate, or take the release back wherever its record stands."""
         verdict = asyncio.get_running_loop().create_future()
-        pledge = Pledge(verdict, len(self._sinks), self._accept)
-        self._submit(body, pledge)
+        pledge = Pledge(verdict, self._needs, self._can_spare)
+        if self._accept == "all" and any(sink.absence for sink in self._sinks):
+            pledge.refuse()
+        else:
+            for sink in self._sinks:
+                sink.pledge(body, pledge)
         if entry.deadline is not None:
             self._endings.add(pledge, entry.deadline)
         try:
@@ -162,13 +170,6 @@ class Journal:
             raise UpstreamTimeout(TOO_LATE, reason=EXPIRED)
         self._withdraw(entry, pledge, UNAVAILABLE)
         raise AuditUnavailable(REFUSED)
-
-    def _submit(self, body: bytes, pledge: Pledge) -> None:
-        if self._accept == "all" and any(sink.absence for sink in self._sinks):
-            pledge.refuse()
-            return
-        for sink in self._sinks:
-            sink.pledge(body, pledge)
 
     def _withdraw(self, entry: Entry, pledge: Pledge, reason: str) -> None:
         pledge.withdraw(controls.withdrawal(self._around, entry.audit_id, reason))

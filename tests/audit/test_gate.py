@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from service.audit.gate import Accept, Pledge
+from service.audit.gate import Accept, Pledge, rule
 
 
 class Shelf:
@@ -18,7 +18,7 @@ class Shelf:
 
 async def pledge(sinks: int, accept: Accept) -> Pledge:
     verdict = asyncio.get_running_loop().create_future()
-    return Pledge(verdict, sinks=sinks, accept=accept)
+    return Pledge(verdict, *rule(accept, sinks))
 
 
 class TestPledge:
@@ -29,8 +29,8 @@ class TestPledge:
         release = await pledge(len(answers), accept)
         for has_accepted in answers:
             release.landed(Shelf(), is_accepted=True) if has_accepted else release.refuse()
-        rule = any if accept == "any" else all
-        assert rule(answers) is release.verdict.result()
+        decides = any if accept == "any" else all
+        assert decides(answers) is release.verdict.result()
 
     async def test_any_does_not_wait(self) -> None:
         """Under any, the first sink to accept decides."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.audit.flight import PROBES, STANDSTILL, Flight, Item
-from service.audit.gate import Pledge
+from service.audit.gate import Pledge, rule
 from service.audit.orders import Turn
 from service.audit.scribe import Scribe
 from service.audit.worker import Hand, Job
@@ -18,6 +18,7 @@ from tests.audit.fakes import Bench, InlineWorker, Paper, Recorder, SlowWorker, 
 from tests.virtual_time import EPOCH, VIRTUAL, VirtualLoop, virtual_clock
 
 BODY = b'{"kind":"request","outcome":"denied"}'
+ONE = rule("any", 1)
 
 
 class BrokenWorker(InlineWorker):
@@ -52,7 +53,7 @@ async def started(
 
 def release(made: Bench) -> Pledge:
     verdict = asyncio.get_running_loop().create_future()
-    pledge = Pledge(verdict, sinks=1, accept="any")
+    pledge = Pledge(verdict, *ONE)
     made.sink.pledge(b'{"kind":"request","outcome":"released"}', pledge)
     return pledge
 
@@ -382,7 +383,7 @@ class TestFlight:
     ) -> None:
         """A release has its deadline less what it waited for a write, but never next to nothing."""
         with closing(asyncio.new_event_loop()) as loop:
-            item, now = Item(BODY, at, Pledge(loop.create_future(), 1, "any")), 1e6
+            item, now = Item(BODY, at, Pledge(loop.create_future(), *ONE)), 1e6
 
         made = Flight.departing([item], now=now, free_since=free_since, deadline=deadline)
 

@@ -140,19 +140,20 @@ class TestGone:
         held = list[Any]()
         async with street.open() as visitor:
             journal: Any = visitor.application.journal
-            submit = journal._submit
+            (sink,) = journal._sinks
+            pledge = sink.pledge
 
             def hold(*submission: Any) -> None:
                 held.extend(submission)
                 at_the_gate.set()
 
-            journal._submit = hold
+            sink.pledge = hold
             _, writer = await street.caller()
             await at_the_gate.wait()
             writer.transport.abort()
             while street.door.connections:  # noqa: ASYNC110  # it tells nobody
                 await asyncio.sleep(0.01)
-            submit(*held)
+            pledge(*held)
             await fall(visitor, IN_FLIGHT)
 
         assert [("released", 200)] == [(r["outcome"], r["status"]) for r in street.house.records()]
