@@ -65,14 +65,16 @@ class Link(NamedTuple):
         return key.vouches(previous.encode(), self.signed, self.digest)
 
 
-def link(sequence: int, previous: str, chain: str, body: bytes, key: AuditKey) -> tuple[bytes, str]:
+def link(
+    sequence: int, previous: bytes, chain: bytes, body: bytes, key: AuditKey
+) -> tuple[bytes, bytes]:
     """Return the line for ``body`` (a JSON object), and its hash.
 
     ``sequence`` is its number in the chain, ``previous`` the hash of the record before it.
     """
-    signed = b'{"seq":%d,"chain":"%b",%b' % (sequence, chain.encode(), body[1:])
-    digest = f"{key.id}:{key.link(previous.encode(), signed)}"
-    return b'%b,"hash":"%b"}\n' % (signed[:-1], digest.encode()), digest
+    signed = b'{"seq":%d,"chain":"%b",%b' % (sequence, chain, body[1:])
+    digest = f"{key.id}:{key.link(previous, signed)}".encode()
+    return b'%b,"hash":"%b"}\n' % (signed[:-1], digest), digest
 
 
 def take_apart(line: bytes) -> Link | None:

@@ -27,9 +27,9 @@ class Scribe:
         self._medium = medium
         self._around = around
         self._is_open = False
-        self._chain: str | None = None
+        self._chain: bytes | None = None
         self._head = START
-        self._page: list[tuple[bytes, int, str, int]] = []
+        self._page: list[tuple[bytes, int, bytes, int]] = []
         """Lines to be written, each one's number and hash, and which order asked for it: 0 is none.
 
         A line that nobody asked for is first on its page.
@@ -118,7 +118,8 @@ class Scribe:
         """Continue the medium's chain in a new run; within a run what is in memory holds."""
         if self._chain is None:
             last = arrival.last
-            self._chain = self._around.random(CHAIN_BYTES).hex() if last is None else last.chain
+            chain = self._around.random(CHAIN_BYTES).hex() if last is None else last.chain
+            self._chain = chain.encode()
             self._head = START if last is None else last.head
         self._is_fresh = self._is_fresh or arrival.is_fresh
         self._loose = self._loose if arrival.loose is None else arrival.loose
@@ -127,8 +128,8 @@ class Scribe:
     def _add_all(self, records: Sequence[bytes]) -> None:
         """Put on the page what is all that was ordered."""
         monotonic, page = self._around.clock.monotonic, self._page
-        key, chain, last = self._around.keys.value.newest, self._chain or "", self._last
-        sequence, digest = last.sequence, last.hash
+        key, chain, last = self._around.keys.value.newest, self._chain or b"", self._last
+        sequence, digest = last.sequence, last.hash.encode()
         for index, body in enumerate(records, start=1):
             self.alive_at = monotonic()  # a step each
             sequence += 1
@@ -193,7 +194,7 @@ class Scribe:
         if not self._page:
             return self._head
         _, sequence, digest, _ = self._page[-1]
-        return Head(sequence, digest)
+        return Head(sequence, digest.decode())
 
     def _torn(self) -> bytes:
         """Return what was cut before; the page's first record tells it."""
@@ -202,7 +203,7 @@ class Scribe:
     def _add(self, body: bytes, index: int = 0, after: Head | None = None) -> None:
         last, key = after or self._last, self._around.keys.value.newest
         sequence = last.sequence + 1
-        line, digest = link(sequence, last.hash, self._chain or "", body, key)
+        line, digest = link(sequence, last.hash.encode(), self._chain or b"", body, key)
         if self._is_cut:
             line, self._is_cut = b"\n" + line, False
         self._page.append((line, sequence, digest, index))
@@ -225,7 +226,7 @@ class Scribe:
         """Move the head to the last record that is whole, be it without its newline."""
         if taken == len(octets):  # as it nearly always is
             _, sequence, digest, index = self._page[-1]
-            self._head, self._landed = Head(sequence, digest), max(self._landed, index)
+            self._head, self._landed = Head(sequence, digest.decode()), max(self._landed, index)
             self._is_fresh, self._loose = False, b""
             return
         end = 0
@@ -233,7 +234,7 @@ class Scribe:
             if taken < end + len(line) - 1:
                 break
             end += len(line)
-            self._head, self._landed = Head(sequence, digest), max(self._landed, index)
+            self._head, self._landed = Head(sequence, digest.decode()), max(self._landed, index)
             self._is_fresh, self._loose = False, b""
         cut = bytes(octets[end:taken])
         self._loose += cut if self._loose else cut.removeprefix(b"\n")  # it ended a whole record

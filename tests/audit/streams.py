@@ -59,8 +59,8 @@ def verdict(*texts: bytes, expect: Sequence[Head] = ()) -> str:
 
 def chained(bodies: Iterable[bytes], chain: str = "0" * 16, keys: Keyring = KEYS) -> bytes:
     """Return ``bodies`` as one chain."""
-    digest, text = START.hash, b""
+    digest, text = START.hash.encode(), b""
     for sequence, body in enumerate(bodies, start=1):
-        line, digest = link(sequence, digest, chain, body, keys.newest)
+        line, digest = link(sequence, digest, chain.encode(), body, keys.newest)
         text += line
     return text

@@ -19,7 +19,7 @@ from typing import Any, Final
 import uvloop
 
 from service.audit.assembly import SinkOptions, assemble
-from service.audit.chain import START, link
+from service.audit.chain import link
 from service.audit.fingerprints import new_key
 from service.audit.record import canonical, describe
 from service.audit.surroundings import Surroundings, Unobserved
@@ -111,8 +111,8 @@ def write_log(path: Path, octets: int) -> None:
     entry = about_to_release(journal.open(route="/v1/provider-tokens", method="POST"))
     entry.exchange = Exchange(error_code=0, call_id="c" * 32, attempts=1)
     body = canonical(describe(entry, KEY, now=EPOCH, monotonic=0.1))
-    chain, sequence, key = "0" * 16, 1, KEYS.newest
-    line, digest = link(sequence, START.hash, chain, b'{"kind":"open","why":"start"}', key)
+    chain, sequence, key = b"0" * 16, 1, KEYS.newest
+    line, digest = link(sequence, b"", chain, b'{"kind":"open","why":"start"}', key)
     with path.open("wb") as file:
         while file.tell() < octets:
             file.write(line)
