@@ -143,8 +143,11 @@ def describe(entry: Entry, key: AuditKey, *, now: float, monotonic: float) -> di
         "build": entry.build,
         "configuration": entry.config_hash,
     }
-    is_release = entry.outcome == RELEASED
-    return present(members, _OF_SOME_RELEASES if is_release else _OF_SOME_REQUESTS)
+    # As ``present`` does, without a call more for each release.
+    for name in _OF_SOME_RELEASES if entry.outcome == RELEASED else _OF_SOME_REQUESTS:
+        if members[name] is None:
+            del members[name]
+    return members
 
 
 _OF_SOME_REQUESTS: Final = (
