@@ -390,6 +390,21 @@ class TestFlight:
         waited = max(0.0, free_since - at)
         assert now + max(deadline - waited, deadline * STANDSTILL) == made.await_next()
 
+    @pytest.mark.parametrize(
+        ("now", "alive_at", "expected"), [(10.03, 10.02, 10.05), (10.25, 10.0, 10.3)]
+    )
+    def test_excuses_a_release_as_its_batch(
+        self, now: float, alive_at: float, expected: float
+    ) -> None:
+        """A release with less time than its batch gets as much more, or all of it anew."""
+        with closing(asyncio.new_event_loop()) as loop:
+            items = [Item(BODY, at, Pledge(loop.create_future(), *ONE)) for at in (9.96, 9.99)]
+        flight = Flight.departing(items, now=10.0, free_since=9.98, deadline=0.05)
+        assert 10.03 == pytest.approx(flight.await_next())
+
+        assert flight.is_excused(now, 0.05, alive_at)
+        assert expected == pytest.approx(flight.await_next())
+
 
 class TestScribe:
     def test_signs(self) -> None:
