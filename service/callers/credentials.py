@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -61,6 +61,10 @@ class Proof:
         return Caller(
             name, self.identity, self.namespace or None, self.pod or None, self.expires_at
         )
+
+
+Judgement = Proof | Awaitable[Proof]
+"""A proof that is at hand, or what is one when it has been awaited; both may be refused instead."""
 
 
 class Bearer:

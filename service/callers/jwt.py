@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from service.callers.claims import Owner, ReadOwner, Rules, refusal
-from service.callers.credentials import Bearer, Credentials, Proof
+from service.callers.credentials import Bearer, Credentials, Judgement, Proof
 from service.callers.key_sets import KnownKeys
 from service.callers.keys import ALGORITHMS, VerificationKey
 from service.callers.memory import Memory
@@ -92,8 +92,8 @@ class Jwt:
             entries=entries, clock=clock
         )
 
-    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
-        """Prove the owner of a token of this issuer.
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
+        """Prove the owner of a token of this issuer, at once if it was verified a moment ago.
 
         Raises ``Unauthenticated``, or ``AuthenticationUnavailable`` while the keys cannot be had.
         """
@@ -108,7 +108,7 @@ class Jwt:
         token = self._local.issued(bearer)
         if token is None:
             return None
-        return await self._verify(bearer, token, deadline, peer=credentials.peer)
+        return self._verify(bearer, token, deadline, peer=credentials.peer)
 
     async def _verify(
         self, bearer: Bearer, token: Token, deadline: Deadline, *, peer: str

@@ -129,7 +129,7 @@ class MutualTls:
         # a connection brings the same certificate with each request
         self._holder = lru_cache(1024)(lambda der: holder_of(der, kind, trust_domain))
 
-    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
         """Prove the holder; raises ``Unauthenticated`` also when its time ran out meanwhile."""
         del deadline
         if credentials.certificate is None:

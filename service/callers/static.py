@@ -29,7 +29,7 @@ class Static:
         self._rows = tuple(rows)
         self._clock = clock
 
-    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
         """Prove the row whose digest matches; raises ``Unauthenticated`` once it has expired."""
         del deadline
         if credentials.bearer is None:

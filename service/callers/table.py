@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.callers.credentials import Credentials, Directory, Proof
+from service.callers.credentials import Credentials, Directory, Judgement, Proof
 from service.callers.refusals import Refusal
 from service.deadline import Deadline
 from service.errors import Unauthenticated
@@ -16,8 +16,11 @@ class Method(Protocol):
 
     name: str
 
-    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
-        """Return the proof, ``None`` if the credential is not of this kind, or raise."""
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
+        """Return the proof, ``None`` if the credential is not of this kind, or raise.
+
+        Where others must be asked for it, or a signature verified, it is to be awaited.
+        """
 
 
 async def identify(
@@ -30,7 +33,8 @@ async def identify(
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
     if credentials.bearer is None or credentials.certificate is None:
-        proof = await _prove(methods, credentials, deadline)
+        judgement = _judge(methods, credentials, deadline)
+        proof = judgement if isinstance(judgement, Proof) else await judgement
         return proof.caller(policy)
     proofs = [await _prove(methods, one, deadline) for one in _each(credentials)]
     callers = [proof.caller(policy) for proof in proofs]
@@ -44,9 +48,15 @@ def _each(credentials: Credentials) -> list[Credentials]:
 
 
 async def _prove(methods: Sequence[Method], credentials: Credentials, deadline: Deadline) -> Proof:
+    judgement = _judge(methods, credentials, deadline)
+    return judgement if isinstance(judgement, Proof) else await judgement
+
+
+def _judge(methods: Sequence[Method], credentials: Credentials, deadline: Deadline) -> Judgement:
     for method in methods:
-        if (proof := await method.authenticate(credentials, deadline)) is not None:
-            return proof
+        judgement = method.authenticate(credentials, deadline)
+        if judgement is not None:
+            return judgement
     raise Unauthenticated(_unrecognised(credentials))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.callers.claims import Owner
-from service.callers.credentials import Bearer, Credentials, Proof
+from service.callers.credentials import Bearer, Credentials, Judgement, Proof
 from service.callers.fetching import Answer as FetchAnswer
 from service.callers.fetching import Fetch, ReadToken
 from service.callers.flights import Flights, landed
@@ -66,22 +66,21 @@ class TokenReview:
         self._good: Memory[bytes, Proof] = Memory(entries=reviewer.entries, clock=clock)
         self._bad: Memory[bytes, Refusal] = Memory(entries=reviewer.entries, clock=clock)
 
-    async def authenticate(self, credentials: Credentials, deadline: Deadline) -> Proof | None:
-        """Prove the service account of a token of this issuer.
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
+        """Prove the service account of a token of this issuer, at once if it was asked about.
 
         Raises ``Unauthenticated``, or ``AuthenticationUnavailable`` while nobody can be asked.
         """
         bearer = credentials.bearer
-        answer: Answer | None = None if bearer is None else self._remembered(bearer)
-        if bearer is not None and answer is None:
-            token = self._local.issued(bearer)
-            if token is not None:
-                answer = await self._judge(bearer, token, deadline, peer=credentials.peer)
-        if isinstance(answer, Refusal):
-            raise Unauthenticated(answer)
-        if isinstance(answer, Unavailable):
-            raise unavailable(answer)
-        return answer
+        if bearer is None:
+            return None
+        answer = self._remembered(bearer)
+        if answer is not None:
+            return _proof_in(answer)
+        token = self._local.issued(bearer)
+        if token is None:
+            return None
+        return self._judge(bearer, token, deadline, peer=credentials.peer)
 
     def _remembered(self, bearer: Bearer) -> Proof | Refusal | None:
         answer = self._good.get(bearer.digest) or self._bad.get(bearer.digest)
@@ -89,20 +88,18 @@ class TokenReview:
             self._observe(self.name, Event.REVIEW_REMEMBERED, "")
         return answer
 
-    async def _judge(
-        self, bearer: Bearer, token: Token, deadline: Deadline, *, peer: str
-    ) -> Answer:
+    async def _judge(self, bearer: Bearer, token: Token, deadline: Deadline, *, peer: str) -> Proof:
         owner = self._local.judge(token, self._clock.wall())
         if self._keys is not None:
             await check_signature(bearer, token, self._keys, deadline, peer=peer)
         seat = self._room.take(peer, Unavailable.REVIEW_OVERLOADED)
         if (flight := self._flights.under_way(bearer.digest)) is not None:
             with seat:
-                return await _answer(flight, deadline)
+                return _proof_in(await _answer(flight, deadline))
         flight = self._flights.start(bearer.digest, lambda: self._review(bearer, token, owner))
         # whoever asks may leave before the answer, and the question goes on
         flight.add_done_callback(seat.leave)
-        return await _answer(flight, deadline)
+        return _proof_in(await _answer(flight, deadline))
 
     async def _review(self, bearer: Bearer, token: Token, owner: Owner) -> Answer:
         until = self._clock.monotonic() + self._reviewer.cache
@@ -142,6 +139,15 @@ class TokenReview:
             question(bearer.reveal(), self._reviewer.audience),
             Deadline.after(self._reviewer.timeout, self._clock),
         )
+
+
+def _proof_in(answer: Answer) -> Proof:
+    """Return the proof that is the answer, or raise what is instead."""
+    if isinstance(answer, Refusal):
+        raise Unauthenticated(answer)
+    if isinstance(answer, Unavailable):
+        raise unavailable(answer)
+    return answer
 
 
 async def _answer(flight: asyncio.Task[Answer], deadline: Deadline) -> Answer:

@@ -112,27 +112,27 @@ class TestHolderOf:
 
 
 class TestMutualTls:
-    async def test_checks_the_dates_each_time(self) -> None:
+    def test_checks_the_dates_each_time(self) -> None:
         """A connection may outlive its certificate; a request may not."""
         hands = Hands()
         method = MutualTls(name="mesh", kind=Kind.SPIFFE, clock=hands.clock)
         shown, deadline = Credentials(certificate=EVERYTHING), Deadline.after(1, hands.clock)
-        proof = await method.authenticate(shown, deadline)
+        proof = method.authenticate(shown, deadline)
 
         assert proof is not None
         assert Identity(via="mesh", subject=ID) == proof.identity
         assert datetime.fromtimestamp(EPOCH + 3600, UTC) == proof.expires_at
         hands.move(3601)
         with pytest.raises(Unauthenticated) as over:
-            await method.authenticate(shown, deadline)
+            method.authenticate(shown, deadline)
         hands.move(-7300)
         with pytest.raises(Unauthenticated) as early:
-            await method.authenticate(shown, deadline)
+            method.authenticate(shown, deadline)
         assert [Refusal.EXPIRED, Refusal.NOT_YET_VALID] == [over.value.reason, early.value.reason]
 
-    async def test_no_certificate(self) -> None:
+    def test_no_certificate(self) -> None:
         """Without a certificate there is nothing for this authentication."""
         hands = Hands()
         method = MutualTls(name="mesh", kind=Kind.DNS, clock=hands.clock)
 
-        assert await method.authenticate(Credentials(), Deadline.after(1, hands.clock)) is None
+        assert method.authenticate(Credentials(), Deadline.after(1, hands.clock)) is None

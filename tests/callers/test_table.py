@@ -1,20 +1,26 @@
 """One caller for each request, however many credentials it brings."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from service.callers.credentials import Proof
+from service.callers.credentials import Bearer, Credentials, Proof
 from service.callers.refusals import Refusal
 from service.callers.static import Row, Static
+from service.callers.table import identify
+from service.deadline import Deadline
 from service.errors import Unauthenticated
 from service.model import Caller, CallerName, Identity
 from tests.callers.certificates import certificate, uri
 from tests.callers.house import (
     REVIEWED,
     STATIC_TOKEN,
+    Hands,
     House,
     account_claims,
     bearer,
@@ -38,6 +44,97 @@ class Asked:
         """Look it up."""
         self.times += 1
         return self.names.get(identity)
+
+
+KINDS = ("bearer", "certificate")
+
+
+@dataclass(kw_only=True)
+class Judge:
+    """A method that takes some kinds for its own, and proves them or refuses, at once or later."""
+
+    name: str
+    takes: frozenset[str]
+    is_awaited: bool
+    refuses: bool
+    asked: list[str] = field(default_factory=list)
+
+    def authenticate(
+        self, credentials: Credentials, deadline: Deadline
+    ) -> Proof | Awaitable[Proof] | None:
+        """Judge one credential."""
+        del deadline
+        kind = "certificate" if credentials.bearer is None else "bearer"
+        self.asked.append(kind)
+        if kind not in self.takes:
+            return None
+        return self._later() if self.is_awaited else self._proof()
+
+    def _proof(self) -> Proof:
+        if self.refuses:
+            raise Unauthenticated(self.name)
+        return Proof(identity=Identity(via=self.name, subject="x"))
+
+    async def _later(self) -> Proof:
+        return self._proof()
+
+
+class Everybody:
+    """A directory in which each identity is the same caller's."""
+
+    edition = "the only one"
+
+    def caller_of(self, _: Identity) -> CallerName | None:
+        """Return the caller."""
+        return CallerName("crm")
+
+
+async def outcome(judges: list[Judge], shown: Credentials) -> str:
+    """Return by which judge somebody is identified, or which refused."""
+    try:
+        caller = await identify(judges, shown, Everybody(), Deadline.after(1, Hands().clock))
+    except Unauthenticated as error:
+        return f"refused: {error.reason}"
+    return caller.identity.via
+
+
+def first_word(judges: list[Judge], kind: str) -> tuple[str, bool]:
+    """Return what the first judge says that takes the kind for its own, and whether it refuses."""
+    for judge in judges:
+        if kind in judge.takes:
+            return judge.name, judge.refuses
+    return (Refusal.BEARER_UNKNOWN, Refusal.CERTIFICATE_UNKNOWN)[KINDS.index(kind)], True
+
+
+judges_of = st.lists(
+    st.tuples(st.frozensets(st.sampled_from(KINDS)), st.booleans(), st.booleans()), max_size=4
+).map(
+    lambda rows: [
+        Judge(name=f"judge-{at}", takes=takes, is_awaited=is_awaited, refuses=refuses)
+        for at, (takes, is_awaited, refuses) in enumerate(rows)
+    ]
+)
+
+
+class TestFirstJudge:
+    @given(judges_of, st.sampled_from([KINDS, KINDS[:1], KINDS[1:]]))
+    @settings(deadline=None)
+    async def test_has_the_last_word_whether_it_is_awaited_or_not(
+        self, judges: list[Judge], kinds: tuple[str, ...]
+    ) -> None:
+        """Each credential is judged by the first method that takes it, and by nobody after it."""
+        shown = Credentials(
+            Bearer(b"token") if "bearer" in kinds else None,
+            b"DER" if "certificate" in kinds else None,
+        )
+        words = [first_word(judges, kind) for kind in kinds]
+        refusals = [f"refused: {name}" for name, refuses in words if refuses]
+        expected = refusals[0] if refusals else words[0][0]
+
+        assert expected == await outcome(judges, shown)
+        for kind in kinds:
+            asked = [judge for judge in judges if kind in judge.asked]
+            assert not any(kind in judge.takes for judge in asked[:-1])
 
 
 class TestIdentify:
