@@ -1,10 +1,10 @@
 """What a request presents, and what comes of it when it proves something."""
 
-import hashlib
 import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Final, Protocol
 
 from service.callers.refusals import Refusal
@@ -79,7 +79,7 @@ class Bearer:
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self._token: Token | Refusal | None = None
-        self.digest = hashlib.sha256(octets).digest()
+        self.digest = sha256(octets).digest()
 
     @property
     def token(self) -> Token | Refusal:
@@ -128,23 +128,33 @@ def read(
     """
     if is_distrusted:
         raise Unauthenticated(Refusal.CERTIFICATE_DISTRUSTED)
-    if len(authorization) > 1:
-        raise Unauthenticated(Refusal.SEVERAL_HEADERS)
-    bearer = Bearer(_token(authorization[0])) if authorization else None
-    if bearer is None and certificate is None:
+    bearer = None
+    if authorization:
+        if len(authorization) > 1:
+            raise Unauthenticated(Refusal.SEVERAL_HEADERS)
+        bearer = Bearer(_token(authorization[0]))
+    elif certificate is None:
         raise Unauthenticated(Refusal.NO_CREDENTIAL)
     return Credentials(bearer, certificate, peer)
 
 
 def _token(header: bytes) -> bytes:
     """Return what stands for a token in a header; raises ``Unauthenticated``."""
-    scheme, _, rest = header.strip(b" \t").partition(b" ")
-    if scheme.lower() != b"bearer":
-        is_scheme = scheme.isalpha()
-        raise Unauthenticated(Refusal.SCHEME_UNSUPPORTED if is_scheme else Refusal.HEADER_MALFORMED)
-    text = rest.lstrip(b" ")
+    if header[:7] == b"Bearer ":  # as nearly everybody writes it
+        text = header[7:].rstrip(b" \t").lstrip(b" ")
+    else:
+        text = _after_scheme(header.strip(b" \t"))
     if not text:
         raise Unauthenticated(Refusal.BEARER_EMPTY)
     if len(text) > LARGEST:
         raise Unauthenticated(Refusal.BEARER_TOO_LARGE)
     return text
+
+
+def _after_scheme(header: bytes) -> bytes:
+    """Return what follows the scheme; raises ``Unauthenticated`` where that is another."""
+    scheme, _, rest = header.partition(b" ")
+    if scheme.lower() != b"bearer":
+        is_scheme = scheme.isalpha()
+        raise Unauthenticated(Refusal.SCHEME_UNSUPPORTED if is_scheme else Refusal.HEADER_MALFORMED)
+    return rest.lstrip(b" ")

@@ -32,7 +32,7 @@ async def identify(
     final. Every credential must prove an identity, and all must be the same caller's. Raises
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
-    if credentials.bearer is None or credentials.certificate is None:
+    if credentials.certificate is None or credentials.bearer is None:
         judgement = _judge(methods, credentials, deadline)
         proof = judgement if isinstance(judgement, Proof) else await judgement
         return proof.caller(policy)

@@ -103,16 +103,16 @@ class TestRead:
         assert text == bearer.reveal()
 
     @given(
-        st.sampled_from([b" ", b"  ", b" \t", b""]),
+        st.sampled_from([b" ", b"  ", b" \t", b"\t", b""]),
         st.sampled_from([0, 1, LARGEST - 7, LARGEST - 6, LARGEST, LARGEST + 1]),
         st.text("aZ0-._~+/= \t\n\xe9", max_size=9).map(lambda text: text.encode("latin-1")),
     )
     def test_the_usual_spelling_is_read_as_any(self, space: bytes, size: int, end: bytes) -> None:
         """What is taken in one spelling is what would be taken in another, or refused."""
         rest = space + b"t" * size + end
-        usual, unusual = (_token_of(scheme + rest) for scheme in (b"Bearer", b"bEARER"))
+        spellings = (b"Bearer", b"bEARER", b" \tBearer")
 
-        assert unusual == usual
+        assert 1 == len({_token_of(scheme + rest) for scheme in spellings})
 
     def test_bearer_does_not_show(self) -> None:
         """A bearer token has no face."""
