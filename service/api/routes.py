@@ -23,6 +23,8 @@ from service.model import Caller
 ANSWERED: Final = "answered"
 """The outcome of a request that asks for no token and gets its answer."""
 
+NO_ROUTE: Final = "There is no such route. GET /openapi.json describes those there are."
+
 Identify = Callable[[Scope, Deadline], Awaitable[Caller]]
 
 
@@ -126,20 +128,25 @@ class Routes:
     """One endpoint over a table: path -> method -> endpoint; a path is exactly itself."""
 
     def __init__(self, table: Mapping[str, Mapping[str, Endpoint]]) -> None:
-        self._table = table
+        self._allowed = {path: tuple(sorted(endpoints)) for path, endpoints in table.items()}
+        self._endpoints = {
+            (path, method): endpoint
+            for path, endpoints in table.items()
+            for method, endpoint in endpoints.items()
+        }
 
     def __call__(self, scope: Scope, receive: Receive) -> Awaitable[JsonAnswer]:
         """Have one request answered; raises ``NotFound`` and ``MethodNotAllowed``."""
         path = scope["path"]
-        endpoints = self._table.get(path)
-        if endpoints is None:
-            raise NotFound("There is no such route. GET /openapi.json describes those there are.")
         entry: Entry = scope[ENTRY]
-        entry.route = path
-        endpoint = endpoints.get(scope["method"])
+        endpoint = self._endpoints.get((path, scope["method"]))
         if endpoint is None:
-            allow = tuple(sorted(endpoints))
+            allow = self._allowed.get(path)
+            if allow is None:
+                raise NotFound(NO_ROUTE)
+            entry.route = path
             raise MethodNotAllowed(f"This route answers {' and '.join(allow)} only.", allow=allow)
+        entry.route = path
         return endpoint(scope, receive)
 
 

@@ -532,8 +532,9 @@ class TestTheOtherRoutes:
         [("/v1/provider-tokens", "POST"), ("/v1/grants", "GET"), ("/openapi.json", "GET")],
     )
     async def test_other_methods(self, path: str, allow: str, tmp_path: Path) -> None:
-        """What a route answers stands in Allow."""
-        async with House(tmp_path).open() as visitor:
+        """What a route answers stands in Allow, and the record says which route it was."""
+        house = House(tmp_path)
+        async with house.open() as visitor:
             answers = [
                 await visitor.request(method, path)
                 for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
@@ -541,6 +542,7 @@ class TestTheOtherRoutes:
             ]
 
         assert {(405, allow)} == {(a.status_code, a.headers["allow"]) for a in answers}
+        assert {path} == {record["route"] for record in house.records()}
 
     @pytest.mark.parametrize(
         "path",
