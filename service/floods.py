@@ -43,7 +43,7 @@ class Floods:
         self._per_peer = per_peer
         self._all_peers = all_peers
         self._clock = clock
-        self._all = Bucket(all_peers, clock.monotonic())
+        self._all = Bucket()
         self._peers: OrderedDict[str, Bucket] = OrderedDict()
         self._untold = _Untold()
 
@@ -67,7 +67,7 @@ class Floods:
     def failed(self, address: str | None) -> bool:
         """Count a failed authentication; tell whether it gets a record of its own."""
         peer, now = peer_of(address), self._clock.monotonic()
-        bucket = self._peers.pop(peer, None) or Bucket(self._per_peer, now)
+        bucket = self._peers.pop(peer, None) or Bucket()
         self._peers[peer] = bucket
         if len(self._peers) > PEERS:
             self._peers.popitem(last=False)

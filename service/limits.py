@@ -57,40 +57,38 @@ class CallerLimits:
 
 
 class Bucket:
-    """A token bucket's level; full at first."""
+    """A token bucket's level; full at first, whatever the burst."""
 
     __slots__ = ("_at", "_level")
 
-    def __init__(self, rate: Rate, now: float) -> None:
-        self._level = rate.burst
-        self._at = now
+    def __init__(self) -> None:
+        self._level, self._at = math.inf, 0.0
 
     def wait(self, rate: Rate, now: float) -> float:
         """Return the seconds until there is a token, 0 where there is one."""
-        level = self._fill(rate, now)
-        return 0.0 if level >= 1.0 else (1.0 - level) / rate.rate
+        return self.take(rate, now, 0.0)
 
     def is_full(self, rate: Rate, now: float) -> bool:
         """Whether nothing was taken lately."""
-        return self._fill(rate, now) == rate.burst
+        self.take(rate, now, 0.0)
+        return self._level == rate.burst
 
-    def take(self, rate: Rate, now: float) -> float:
-        """Take a token if there is one; return what ``wait`` says of it."""
-        level = self._fill(rate, now)
-        if level < 1.0:
-            return (1.0 - level) / rate.rate
-        self._level = level - 1.0
-        return 0.0
+    def take(self, rate: Rate, now: float, tokens: float = 1.0) -> float:
+        """Take ``tokens`` (one at most) if there is one; return the seconds until there is.
 
-    def _fill(self, rate: Rate, now: float) -> float:
-        """Put in what has come since the last time; return the level, at most the burst."""
+        Before that, put in what has come since the last time, up to the burst.
+        """
         level, burst = self._level, rate.burst
         if now > self._at:
             level += (now - self._at) * rate.rate
         if level > burst:  # noqa: PLR1730  # each request would call ``min``
             level = burst
-        self._at, self._level = now, level
-        return level
+        self._at = now
+        if level < 1.0:
+            self._level = level
+            return (1.0 - level) / rate.rate
+        self._level = level - tokens
+        return 0.0
 
 
 class _Users:
@@ -133,7 +131,7 @@ class _State:
     def __init__(self) -> None:
         self.limits = CallerLimits()
         self.rate: Rate | None = None
-        self.bucket: Bucket | None = None
+        self.bucket = Bucket()
         self.in_flight = 0
         self.users = _Users()
         self.census = Census()
@@ -197,9 +195,7 @@ class Limits:
             )
         rate = state.rate
         if rate is not None:
-            now = self._clock.monotonic()
-            state.bucket = bucket = state.bucket or Bucket(rate, now)
-            wait = bucket.take(rate, now)
+            wait = state.bucket.take(rate, self._clock.monotonic())
             if wait > 0.0:
                 raise RateLimited(
                     "This caller's rate is exceeded.", reason="limit-rate", retry_after=wait

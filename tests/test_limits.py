@@ -219,6 +219,12 @@ class TestReload:
             what.note_user(CRM, Uid("d"))
         assert 30.0 == caught.value.retry_after
 
+    def test_who_has_not_asked_yet_has_the_whole_of_a_new_burst(self) -> None:
+        """A bucket is full at first, whatever the limits were before."""
+        what = limits(Time(), rate=0.0001, burst=1)
+        what.replace({CRM: CallerLimits(rate=0.0001, burst=3)})
+        assert [True, True, True, False] == [is_admitted(what) for _ in range(4)]
+
     def test_a_limit_taken_away_holds_no_more(self) -> None:
         """A caller that has used up its rate is free as soon as it has none."""
         what = limits(Time(), rate=0.01, burst=1)

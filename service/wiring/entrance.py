@@ -97,7 +97,7 @@ class Threshold:
         Of a caller over its limits ``OVER_LIMITS`` are recorded; the others have no caller.
         """
         if entry.caller is not None:
-            bucket = self._buckets.setdefault(entry.caller.name, Bucket(OVER_LIMITS, entry.started))
+            bucket = self._buckets.setdefault(entry.caller.name, Bucket())
             return bucket.take(OVER_LIMITS, entry.started) > 0.0
         return entry.outcome not in JUDGED and not self._floods.failed(entry.peer)
 

@@ -19,9 +19,8 @@ class Sparing:
 
     def unsaid(self, kind: str) -> int | None:
         """Return how many lines of ``kind`` were left out since the last; None: so is this one."""
-        now = self._monotonic()
-        bucket = self._buckets.setdefault(kind, Bucket(SPARE, now))
-        if bucket.take(SPARE, now) > 0.0:
+        bucket = self._buckets.setdefault(kind, Bucket())
+        if bucket.take(SPARE, self._monotonic()) > 0.0:
             self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
             return None
         return self._unsaid.pop(kind, 0)
