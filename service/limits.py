@@ -2,12 +2,13 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Final
+from typing import Final, Self
 
 from service.census import Census
 from service.deadline import Clock
@@ -97,22 +98,33 @@ class _Users:
     Exact up to collisions of 64-bit digests: two users that collide (1 pair in 10^19) count as one.
     """
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_oldest", "_seen")
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, float] = OrderedDict()
+        self._oldest = -math.inf
+        """Nobody was asked for last before then; somebody may have been when this was found."""
 
     def note(self, digest: bytes, limit: DistinctUsers, now: float) -> float:
         """Count the user; return the seconds until it fits in where it does not."""
-        # By the same sum as what is told to wait: a user who need not wait has been counted.
+        if self._oldest + limit.window <= now:
+            self._forget(limit, now)
         seen = self._seen
-        while seen and next(iter(seen.values())) + limit.window <= now:
-            seen.popitem(last=False)
         if digest not in seen and len(seen) >= limit.count:
             return self._until_room(limit, now)
         seen[digest] = now
         seen.move_to_end(digest)
         return 0.0
+
+    def _forget(self, limit: DistinctUsers, now: float) -> None:
+        # By the same sum as what is told to wait: a user who need not wait has been counted.
+        seen, self._oldest = self._seen, now
+        while seen:
+            oldest = next(iter(seen.values()))
+            if oldest + limit.window > now:
+                self._oldest = oldest
+                return
+            seen.popitem(last=False)
 
     def _until_room(self, limit: DistinctUsers, now: float) -> float:
         too_many = len(self._seen) - limit.count  # more than 0 only if the limit was lowered
@@ -120,44 +132,79 @@ class _Users:
         return at + limit.window - now
 
 
-class _State:
+class Usage:
     """What one caller has used, and under which limits: none at first.
 
-    As a block it is one more request in flight.
+    As a block it is one more request in flight. A limit of 0 is none here: policy blocks by it.
     """
 
-    __slots__ = ("bucket", "census", "in_flight", "limits", "rate", "users")
+    __slots__ = (
+        "_key",
+        "_monotonic",
+        "_seen",
+        "bucket",
+        "census",
+        "distinct_users",
+        "in_flight",
+        "most_in_flight",
+        "rate",
+    )
 
-    def __init__(self) -> None:
-        self.limits = CallerLimits()
+    def __init__(self, monotonic: Callable[[], float], key: bytes) -> None:
+        self._monotonic, self._key = monotonic, key
         self.rate: Rate | None = None
+        self.most_in_flight: int | None = None
+        self.distinct_users: DistinctUsers | None = None
         self.bucket = Bucket()
         self.in_flight = 0
-        self.users = _Users()
         self.census = Census()
+        self._seen = _Users()
 
-    def under(self, limits: CallerLimits) -> "_State":
+    def under(self, limits: CallerLimits) -> Self:
         """Return this, which has ``limits`` from now on."""
-        self.limits, self.rate = limits, None
+        self.rate, users = None, limits.distinct_users
         if limits.rate and limits.burst != 0:
             self.rate = Rate.of(limits.rate, limits.burst)
+        self.most_in_flight = limits.in_flight or None
+        self.distinct_users = users if users and users.count else None
         return self
 
-    def __enter__(self) -> None:
+    def note_user(self, uid: Uid) -> None:
+        """Count one of the caller's users; raises ``RateLimited`` where it is one too many."""
+        octets, now = uid.encode("utf-8", "surrogatepass"), self._monotonic()
+        digest = blake2b(octets, digest_size=8, key=self._key).digest()
+        self.census.note(digest, now)
+        limit = self.distinct_users
+        if limit is None:
+            return
+        wait = self._seen.note(digest, limit, now)
+        if wait > 0.0:
+            raise RateLimited(
+                "This caller has asked for as many different users as it may for now.",
+                reason="limit-distinct-users",
+                retry_after=wait,
+            )
+
+    def __enter__(self) -> Self:
         self.in_flight += 1
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
 
 
-class _States(dict[CallerName, _State]):
+class _Usages(dict[CallerName, Usage]):
     """What each caller has used; whoever is not among them has used nothing, and is not kept.
 
     A caller that a reload has just removed has no limits left, and no grants either.
     """
 
-    def __missing__(self, _: CallerName) -> _State:
-        return _State()
+    def __init__(self, begin: Callable[[], Usage]) -> None:
+        super().__init__()
+        self._begin = begin
+
+    def __missing__(self, _: CallerName) -> Usage:
+        return self._begin()
 
 
 class Limits:
@@ -170,60 +217,47 @@ class Limits:
     def __init__(
         self, limits: Mapping[CallerName, CallerLimits], *, clock: Clock, key: bytes
     ) -> None:
-        self._states = _States()
-        self._clock = clock
-        self._key = key
+        self._monotonic = clock.monotonic
+        self._begin = partial(Usage, clock.monotonic, key)
+        self._usages = _Usages(self._begin)
         self.replace(limits)
 
     def replace(self, limits: Mapping[CallerName, CallerLimits]) -> None:
         """Put reloaded limits in place; what the callers have used so far goes on counting."""
-        known = self._states
-        self._states = _States({name: known[name].under(row) for name, row in limits.items()})
+        known, usages = self._usages, _Usages(self._begin)
+        for name, row in limits.items():
+            usages[name] = known[name].under(row)
+        for name in known.keys() - limits.keys():
+            known[name].under(CallerLimits())  # a request of it may go on
+        self._usages = usages
 
-    def admit(self, caller: CallerName) -> AbstractContextManager[None]:
+    def admit(self, caller: CallerName) -> AbstractContextManager[Usage]:
         """Count one request of the caller, and return the block in which it is in flight.
 
         Raises ``RateLimited``.
         """
-        state = self._states[caller]
-        most = state.limits.in_flight
-        if most and state.in_flight >= most:
+        usage = self._usages[caller]
+        most = usage.most_in_flight
+        if most is not None and usage.in_flight >= most:
             raise RateLimited(
                 "Too many requests of this caller are in flight.",
                 reason="limit-in-flight",
                 retry_after=IN_FLIGHT_RETRY,
             )
-        rate = state.rate
+        rate = usage.rate
         if rate is not None:
-            wait = state.bucket.take(rate, self._clock.monotonic())
+            wait = usage.bucket.take(rate, self._monotonic())
             if wait > 0.0:
                 raise RateLimited(
                     "This caller's rate is exceeded.", reason="limit-rate", retry_after=wait
                 )
-        return state
+        return usage
 
     @property
     def callers(self) -> Sequence[CallerName]:
         """Who has limits, or could have."""
-        return tuple(self._states)
+        return tuple(self._usages)
 
     def users(self, caller: CallerName) -> int:
         """Return about how many different users the caller asked for in the last hour."""
-        return self._states[caller].census.estimate(self._clock.monotonic())
-
-    def note_user(self, caller: CallerName, uid: Uid) -> None:
-        """Count one of the caller's users; raises ``RateLimited`` where it is one too many."""
-        state = self._states[caller]
-        octets, now = uid.encode("utf-8", "surrogatepass"), self._clock.monotonic()
-        digest = blake2b(octets, digest_size=8, key=self._key).digest()
-        state.census.note(digest, now)
-        limit = state.limits.distinct_users
-        if limit is None or limit.count == 0:
-            return
-        wait = state.users.note(digest, limit, now)
-        if wait > 0.0:
-            raise RateLimited(
-                "This caller has asked for as many different users as it may for now.",
-                reason="limit-distinct-users",
-                retry_after=wait,
-            )
+        return self._usages[caller].census.estimate(self._monotonic())

@@ -123,7 +123,8 @@ class TestInFlight:
 def is_noted(what: Limits, uid: str, caller: CallerName = CRM) -> bool:
     """Count a user; tell whether it fitted in."""
     try:
-        what.note_user(caller, Uid(uid))
+        with what.admit(caller) as usage:
+            usage.note_user(Uid(uid))
     except RateLimited:
         return False
     return True
@@ -146,8 +147,8 @@ class TestDistinctUsers:
         time.now += 30
         assert is_noted(what, "b")
         time.now += 29
-        with pytest.raises(RateLimited) as caught:
-            what.note_user(CRM, Uid("c"))
+        with pytest.raises(RateLimited) as caught, what.admit(CRM) as usage:
+            usage.note_user(Uid("c"))
         assert ("limit-distinct-users", 1.0) == (caught.value.reason, caught.value.retry_after)
         time.now += 1
         assert is_noted(what, "c")
@@ -208,15 +209,17 @@ class TestReload:
     def test_what_was_used_goes_on_counting(self) -> None:
         """New limits hold at once, for what was used before too."""
         time = Time()
-        what = limits(time, rate=0.01, burst=3, distinct_users=DistinctUsers(count=3, window=60))
-        assert [True, True, True] == [is_noted(what, uid) for uid in "abc"]
+        what = limits(time, rate=0.01, burst=4, distinct_users=DistinctUsers(count=3, window=60))
+        with what.admit(CRM) as usage:
+            for uid in "abc":
+                usage.note_user(Uid(uid))
         assert [True, True] == [is_admitted(what) for _ in range(2)]
         lower = CallerLimits(rate=0.01, burst=1, distinct_users=DistinctUsers(count=1, window=60))
         what.replace({CRM: lower})
         assert [True, False] == [is_admitted(what) for _ in range(2)]
         time.now += 30
         with pytest.raises(RateLimited) as caught:
-            what.note_user(CRM, Uid("d"))
+            usage.note_user(Uid("d"))
         assert 30.0 == caught.value.retry_after
 
     def test_who_has_not_asked_yet_has_the_whole_of_a_new_burst(self) -> None:
@@ -233,10 +236,12 @@ class TestReload:
         assert is_admitted(what)
 
     def test_a_request_that_outlives_its_caller_ends_well(self) -> None:
-        """A caller removed while it asks leaves nothing behind."""
-        what = limits(Time(), in_flight=1)
-        with what.admit(CRM):
+        """A caller removed while it asks has no limits left, and leaves nothing behind."""
+        what = limits(Time(), in_flight=1, distinct_users=DistinctUsers(count=1, window=60))
+        with what.admit(CRM) as usage:
+            usage.note_user(Uid("a"))
             what.replace({})
+            usage.note_user(Uid("b"))
         what.replace({CRM: CallerLimits(in_flight=1)})
         assert is_admitted(what)
 

@@ -79,7 +79,7 @@ class Api:
         timeouts = headers.get(REQUEST_TIMEOUT, ())
         deadline = entry.deadline = self._deadline_of(timeouts)
         caller = entry.caller = await self._identify(scope, deadline)
-        with self._limits.admit(caller.name):
+        with self._limits.admit(caller.name) as usage:
             require_json(headers.get(CONTENT_TYPE, ()))
             body = body_at_hand(scope)
             if body is None:
@@ -88,7 +88,7 @@ class Api:
                 require_good_timeout(timeouts)  # a mistake like those in the body
             asked = parse(body)
             entry.uid = asked.uid
-            self._limits.note_user(caller.name, asked.uid)
+            usage.note_user(asked.uid)
             inquiry = self._broker.inquiry(caller, asked, entry)
             release = self._broker.at_hand(inquiry)
             if release is None:
