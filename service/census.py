@@ -23,21 +23,31 @@ _FEW: Final = 2.5 * _REGISTERS
 class Census:
     """Digests that were noted lately: a kilobyte for each slice in which there were any."""
 
-    __slots__ = ("_slices",)
+    __slots__ = ("_registers", "_slices", "_until")
 
     def __init__(self) -> None:
         self._slices: list[tuple[int, bytearray] | None] = [None] * SLICES
+        self._registers = bytearray()
+        """Those of the slice that goes on; there is none yet."""
+        self._until = -math.inf
+        """When it ends."""
 
     def note(self, digest: bytes, now: float) -> None:
-        """Count one digest (8 octets, evenly spread) at ``now`` (seconds of any one clock)."""
-        number = int(now // SLICE)
-        found = self._slices[number % SLICES]
-        if found is None or found[0] != number:
-            found = self._slices[number % SLICES] = number, bytearray(_REGISTERS)
-        registers, word = found[1], int.from_bytes(digest)
+        """Count one digest (8 octets, evenly spread) at ``now``.
+
+        That is seconds of any one clock, which does not go back.
+        """
+        if now >= self._until:
+            self._begin(int(now // SLICE))
+        registers, word = self._registers, int.from_bytes(digest)
         place, rank = word >> _REST, _REST + 1 - (word & _MASK).bit_length()
         if rank > registers[place]:  # noqa: PLR1730  # each request would call ``max``
             registers[place] = rank
+
+    def _begin(self, number: int) -> None:
+        """Begin a slice; what is in its place is an hour old, and no longer counts."""
+        self._registers, self._until = bytearray(_REGISTERS), (number + 1) * SLICE
+        self._slices[number % SLICES] = number, self._registers
 
     def estimate(self, now: float) -> int:
         """Return how many different digests there were; to be called from any thread."""

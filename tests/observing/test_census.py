@@ -36,9 +36,19 @@ class TestCensus:
         for number in set(asked):
             once.note(digest(number), 0.0)
         for at, number in enumerate(asked):
-            often.note(digest(number), (at % SLICES) * SLICE)
+            often.note(digest(number), at * SLICES // len(asked) * SLICE)
 
         assert once.estimate(0.0) == often.estimate((SLICES - 1) * SLICE)
+
+    def test_counts_by_whole_slices(self) -> None:
+        """Who comes after the last moment of a slice is in the next, and stays longer."""
+        census = Census()
+        for number, at in enumerate((7 * SLICE, 8 * SLICE - 1, 8 * SLICE, 9 * SLICE - 1)):
+            census.note(digest(number), at)
+
+        assert 4 == census.estimate(13 * SLICE - 1)
+        assert 2 == census.estimate(13 * SLICE)
+        assert 0 == census.estimate(14 * SLICE)
 
     def test_forgets_what_is_an_hour_old(self) -> None:
         """A user counts for 50 to 60 minutes."""
