@@ -9,7 +9,7 @@ from service.deadline import Clock, Deadline
 from service.errors import InvalidRequest
 
 
-def deadline_of(given: Sequence[bytes], *, seconds: float, clock: Clock) -> Deadline:
+def deadline_of(given: Sequence[bytes], seconds: float, clock: Clock) -> Deadline:
     """Return the deadline of a request that arrives now, before it is known who asks.
 
     What is ``given`` as ``Request-Timeout`` (seconds, a positive decimal number, once) can lower

@@ -1,7 +1,6 @@
 """The endpoints, each of which tells the whole story of its request."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any, Final, Protocol
 
 from starlette.types import Receive, Scope
@@ -58,7 +57,7 @@ class Api:
         self._limits = limits
         self._describes = describes
         self._openapi = openapi
-        self._deadline_of = partial(deadline_of, seconds=deadline, clock=clock)
+        self._deadline, self._clock = deadline, clock
         self._body_timeout = body_timeout
 
     def routes(self) -> Endpoint:
@@ -77,7 +76,7 @@ class Api:
         entry: Entry = scope[ENTRY]
         headers = scope[HEADERS]
         timeouts = headers.get(REQUEST_TIMEOUT, ())
-        deadline = entry.deadline = self._deadline_of(timeouts)
+        deadline = entry.deadline = deadline_of(timeouts, self._deadline, self._clock)
         caller = entry.caller = await self._identify(scope, deadline)
         with self._limits.admit(caller.name) as usage:
             require_json(headers.get(CONTENT_TYPE, ()))
@@ -117,7 +116,7 @@ class Api:
 
     async def _admit(self, scope: Scope) -> Caller:
         timeouts = scope[HEADERS].get(REQUEST_TIMEOUT, ())
-        caller = await self._identify(scope, self._deadline_of(timeouts))
+        caller = await self._identify(scope, deadline_of(timeouts, self._deadline, self._clock))
         entry: Entry = scope[ENTRY]
         entry.caller = caller
         with self._limits.admit(caller.name):
