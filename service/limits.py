@@ -153,7 +153,7 @@ class Usage:
     def __init__(self, monotonic: Callable[[], float], key: bytes) -> None:
         self._monotonic, self._key = monotonic, key
         self.rate: Rate | None = None
-        self.most_in_flight: int | None = None
+        self.most_in_flight: float = math.inf
         self.distinct_users: DistinctUsers | None = None
         self.bucket = Bucket()
         self.in_flight = 0
@@ -165,7 +165,7 @@ class Usage:
         self.rate, users = None, limits.distinct_users
         if limits.rate and limits.burst != 0:
             self.rate = Rate.of(limits.rate, limits.burst)
-        self.most_in_flight = limits.in_flight or None
+        self.most_in_flight = limits.in_flight or math.inf
         self.distinct_users = users if users and users.count else None
         return self
 
@@ -237,8 +237,7 @@ class Limits:
         Raises ``RateLimited``.
         """
         usage = self._usages[caller]
-        most = usage.most_in_flight
-        if most is not None and usage.in_flight >= most:
+        if usage.in_flight >= usage.most_in_flight:
             raise RateLimited(
                 "Too many requests of this caller are in flight.",
                 reason="limit-in-flight",
