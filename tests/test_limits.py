@@ -186,18 +186,22 @@ class TestDistinctUsers:
 
     @given(
         steps=st.lists(
-            st.tuples(st.floats(0, 30), st.sampled_from("abcdef")), min_size=1, max_size=80
+            st.tuples(st.floats(0, 30), st.sampled_from("abcdef"), st.sampled_from([20.0, 60.0])),
+            min_size=1,
+            max_size=80,
         ),
         count=st.integers(1, 4),
     )
-    def test_equals_a_plain_count(self, steps: list[tuple[float, str]], count: int) -> None:
-        """A user fits in exactly if, with it, the window holds no more than the count."""
+    def test_equals_a_plain_count(self, steps: list[tuple[float, str, float]], count: int) -> None:
+        """A user fits in exactly if, with it, the window of now holds no more than the count."""
         time = Time()
-        what = limits(time, distinct_users=DistinctUsers(count=count, window=60.0))
+        what = limits(time)
         admitted: deque[tuple[float, str]] = deque()
-        for gap, uid in steps:
+        for gap, uid, window in steps:
             time.now += gap
-            while admitted and admitted[0][0] + 60.0 <= time.now:
+            users = DistinctUsers(count=count, window=window)
+            what.replace({CRM: CallerLimits(distinct_users=users)})
+            while admitted and admitted[0][0] + window <= time.now:
                 admitted.popleft()
             expected = len({user for _, user in admitted} | {uid}) <= count
             assert expected is is_noted(what, uid)
