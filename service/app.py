@@ -254,10 +254,9 @@ def _cache(parts: Parts) -> Cache[Place] | None:
         Bounds(ttl=row.ttl, margin=row.margin, entries=row.entries, octets=row.bytes),
         clock=parts.world.clock,
         weigh=octets_of,
-        observe=partial(metrics.count, "cache_events"),
     )
     for event in CACHE_EVENTS:
-        metrics.begin("cache_events", event)
+        metrics.read("cache_events", partial(cache.events.__getitem__, event), event)
     metrics.read("cache_entries", lambda: len(cache))
     metrics.read("cache_bytes", lambda: cache.octets)
     return cache
@@ -289,7 +288,7 @@ def _caching(cache: Cache[Place], policy: Live[Policy]) -> Caching:
     def granted(site: SiteName, provider: ProviderName) -> frozenset[Field]:
         return policy.value.granted_to_anyone(site, provider)
 
-    return Caching(cache=cache, granted=granted, generation=lambda: policy.generation)
+    return Caching(cache=cache, granted=granted, rules=policy)
 
 
 def _floods(parts: Parts) -> Floods:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from service.deadline import Clock, Deadline
 from service.errors import ServiceError
+from service.live import Live
 from service.model import Field, ProviderName, Session, SessionQuery, SiteName
 from service.resilience.admission import Admission
 from service.resilience.breaker import Breaker
@@ -62,15 +63,15 @@ class SiteSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caching:
-    """A cache, and which fields may be in it: those that someone is granted."""
+    """A cache, and which fields may be in it: those that someone is granted by ``rules``."""
 
     cache: Cache[Place]
     granted: Granted
-    generation: Callable[[], int]
+    rules: Live[Any]
 
     def place(self, key: Key) -> Place:
         """Return where ``key`` is kept under the grants of now."""
-        return key, self.generation()
+        return key, self.rules.generation
 
     def keep(self, key: Key, session: Session) -> None:
         """Keep of ``session`` what someone is granted."""

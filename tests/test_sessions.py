@@ -8,6 +8,7 @@ import pytest
 
 from service.deadline import Clock, Deadline
 from service.errors import NoSession, ServiceError, UpstreamTimeout, UpstreamUnavailable
+from service.live import Live
 from service.model import Exchange, Field, ProviderName, Session, SessionQuery, SiteName, Uid
 from service.resilience.admission import Admission
 from service.resilience.breaker import Breaker
@@ -61,24 +62,23 @@ class House:
     def __init__(self, *, cached: bool = False) -> None:
         self.clock = virtual_clock()
         self.gigya = Gigya(self.clock)
-        self.generation = 1
-        self.policy_generation = 1
+        self.keys = Live(None)
+        self.rules = Live(None)
         self.granted = frozenset({Field.AUTH_TOKEN, Field.TOKEN_SECRET})
         bounds = Bounds(ttl=60, margin=10, entries=10, octets=100_000)
-        self.events: list[str] = []
-        self.cache: Cache[Place] = Cache(bounds, clock=self.clock, observe=self.events.append)
+        self.cache: Cache[Place] = Cache(bounds, clock=self.clock)
         source = SiteSource(
             source=self.gigya,
             breaker=Breaker(
                 BreakerLimits(failures=3, window=30, cool_down=5), monotonic=self.clock.monotonic
             ),
             admission=Admission(concurrency=4, per_uid=5, queue=10),
-            generations=lambda: (self.generation,),
+            generations=lambda: (self.keys.generation,),
         )
         caching = Caching(
             cache=self.cache,
             granted=lambda site, provider: self.granted if site and provider else frozenset(),
-            generation=lambda: self.policy_generation,
+            rules=self.rules,
         )
         self.sessions = Sessions(
             {SHOP: source},
@@ -91,7 +91,7 @@ class House:
     @property
     def stored(self) -> int:
         """How often a session was put into the cache."""
-        return self.events.count(STORED)
+        return self.cache.events[STORED]
 
     async def ask(self, *, uid: str = "u-1", max_age: int | None = None, within: float = 10) -> str:
         query = QUERY._replace(uid=Uid(uid))
@@ -122,7 +122,7 @@ class TestSessions:
         house = House()
         before = asyncio.create_task(house.ask())
         await asyncio.sleep(0.1)
-        house.generation += 1
+        house.keys.replace(None)
 
         assert ["token-2", "token-1"] == [await house.ask(), await before]
 
@@ -216,12 +216,12 @@ class TestCachedSessions:
 
         assert ["token-1", "token-2"] == [await house.ask(max_age=7), await house.ask(max_age=5)]
 
-    @pytest.mark.parametrize("rotated", ["generation", "policy_generation"])
+    @pytest.mark.parametrize("rotated", ["keys", "rules"])
     async def test_end_with_what_they_were_got_by(self, rotated: str) -> None:
         """A new key or new grants: what was kept under the old ones serves nobody."""
         house = House(cached=True)
         await house.ask()
-        setattr(house, rotated, 2)
+        getattr(house, rotated).replace(None)
 
         assert "token-2" == await house.ask()
 
@@ -272,7 +272,7 @@ class TestCachedSessions:
         house = House(cached=True)
         before = asyncio.create_task(house.ask())
         await asyncio.sleep(0.1)
-        house.generation += 1
+        house.keys.replace(None)
 
         assert ("token-1", 0) == (await before, len(house.cache))
 

@@ -65,15 +65,15 @@ class Cache(Generic[K]):
         *,
         clock: Clock,
         weigh: Callable[[K], int] = lambda _: 0,
-        observe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._bounds = bounds
         self._weigh = weigh
         self._clock = clock
-        self._observe = observe
         self._kept: OrderedDict[K, _Kept] = OrderedDict()
         self._failures: OrderedDict[K, tuple[ServiceError, float]] = OrderedDict()
         self.octets = 0
+        self.events = dict.fromkeys(EVENTS, 0)
+        """How often each of ``EVENTS`` has happened."""
 
     def __len__(self) -> int:
         """Return how many sessions are kept."""
@@ -86,10 +86,10 @@ class Cache(Generic[K]):
             self._drop(key)
             kept = None
         if kept is None or (max_age is not None and now - kept.session.fetched_at > max_age):
-            self._observe(MISS)
+            self.events[MISS] += 1
             return None
         self._kept.move_to_end(key)
-        self._observe(HIT)
+        self.events[HIT] += 1
         return kept.session
 
     def failure(self, key: K) -> ServiceError | None:
@@ -98,7 +98,7 @@ class Cache(Generic[K]):
         if error is None or self._clock.monotonic() >= until:
             self._failures.pop(key, None)
             return None
-        self._observe(COOLED)
+        self.events[COOLED] += 1
         again = error.again()
         again.exchange = error.exchange and _as_hit(error.exchange)
         return again
@@ -120,10 +120,10 @@ class Cache(Generic[K]):
         kept = replace(session, exchange=_as_hit(session.exchange))
         self._kept[key] = _Kept(kept, until, octets)
         self.octets += octets
-        self._observe(STORED)
+        self.events[STORED] += 1
         while len(self._kept) > self._bounds.entries or self.octets > self._bounds.octets:
             self._drop(next(iter(self._kept)))
-            self._observe(EVICTED)
+            self.events[EVICTED] += 1
 
     def keep_failure(self, key: K, error: ServiceError) -> None:
         """Remember a failure of Gigya's for a moment, so that it is not asked at once again."""

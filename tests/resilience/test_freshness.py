@@ -92,7 +92,7 @@ class Shop:
             flights=Flights(monotonic=clock.monotonic),
             clock=clock,
             seconds=10,
-            caching=Caching(cache=cache, granted=lambda *_: FIELDS, generation=lambda: 1),
+            caching=Caching(cache=cache, granted=lambda *_: FIELDS, rules=Live(None)),
         )
         site = Site(catalogue=Catalogue({}), naming=Naming.REPLY, user_proofs=NoProofs())
         self._broker = Broker(
@@ -213,7 +213,7 @@ class Changing:
             flights=Flights(monotonic=self.clock.monotonic),
             clock=self.clock,
             seconds=10,
-            caching=Caching(cache=cache, granted=lambda _, __: FIELDS, generation=lambda: 1),
+            caching=Caching(cache=cache, granted=lambda _, __: FIELDS, rules=Live(None)),
         )
 
     async def session(self, query: SessionQuery, deadline: Deadline) -> Session:
