@@ -75,10 +75,11 @@ NOTHING: Final = Decision()
 
 @dataclass(slots=True, eq=False)
 class Inquiry:
-    """What is asked for, and what ``rules`` say of it, by which its names are resolved.
+    """What a caller asks for: its names as ``rules`` resolve them, and their ``decision``.
 
-    What becomes known on the way is noted in ``entry``. ``max_age`` is how many seconds ago Gigya
-    may have been asked.
+    What becomes known on the way is noted in ``entry``. ``fields`` are ``None`` where all that is
+    granted is asked for. ``max_age`` is how many seconds ago Gigya may have been asked, ``None``
+    for as many as are configured.
     """
 
     caller: CallerName
@@ -119,9 +120,10 @@ class Broker:
         self._require_sinks = require_sinks
 
     def inquiry(self, caller: Caller, request: TokenRequest, entry: Entry) -> Inquiry:
-        """Return what ``caller`` asks for with ``request``, or raise what forbids it.
+        """Return what ``caller`` asks for with ``request``, with what is decided of it.
 
-        That is a ``ServiceError``. ``at_hand`` answers it, or ``fetched`` where that does not.
+        Raises a ``ServiceError`` where it may have nothing. What it may have is ``at_hand``, or
+        else has to be ``fetched``.
         """
         rules = self._policy.snapshot
         site, row, fields = self._names.of(rules.value, caller.name, request)
@@ -148,7 +150,7 @@ class Broker:
             return self._release(inquiry, session)
         except (TokenExpiring, ReauthenticationRequired):
             # What was kept lives too short for this request; what Gigya has now may live longer.
-            inquiry.max_age = 0
+            inquiry.max_age = 0  # for ``fetched``
             return None
 
     async def fetched(self, inquiry: Inquiry, deadline: Deadline) -> Release:
@@ -160,17 +162,6 @@ class Broker:
             inquiry.query, max_age=inquiry.max_age, deadline=deadline
         )
         return self._release(inquiry, session)
-
-    def _still_allowed(self, inquiry: Inquiry, policy: Policy) -> Decision:
-        """Return what is allowed by the rules of then and by ``policy``: both must allow it."""
-        before, newer = inquiry.decision, self._decide(inquiry, policy)
-        both = replace(newer, allowed=before.allowed & newer.allowed)
-        if not both.allowed:
-            entry = inquiry.entry
-            entry.decision, error = "deny", refusal(Missing.FIELD)
-            entry.reason = error.reason
-            raise error
-        return both
 
     def _decide(self, inquiry: Inquiry, policy: Policy) -> Decision:
         entry, proof = inquiry.entry, inquiry.request.uid_signature
@@ -190,6 +181,7 @@ class Broker:
         return site is not None and site.user_proofs.vouches(uid, proof, now=self._clock.wall())
 
     def _release(self, inquiry: Inquiry, session: Session) -> Release:
+        """Note which session came, and return what may be had of it now."""
         request, entry, now = inquiry.request, inquiry.entry, self._clock.wall()
         entry.exchange, entry.user = session.exchange, session.user
         entry.token_expires_at = session.token_expires_at
@@ -208,3 +200,14 @@ class Broker:
         is_told = request.verify_provider_uid and tokens.provider_uid is not None
         verified = session.provider_uid_verified if is_told else None
         return Release(inquiry.site, inquiry.row, tokens, verified, now, session)
+
+    def _still_allowed(self, inquiry: Inquiry, policy: Policy) -> Decision:
+        """Return what is allowed by the rules of then and by ``policy``: both must allow it."""
+        before, newer = inquiry.decision, self._decide(inquiry, policy)
+        both = replace(newer, allowed=before.allowed & newer.allowed)
+        if not both.allowed:
+            entry = inquiry.entry
+            entry.decision, error = "deny", refusal(Missing.FIELD)
+            entry.reason = error.reason
+            raise error
+        return both

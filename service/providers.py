@@ -94,26 +94,54 @@ def provider_tokens(
     """Return ``session`` under the provider's names, holding nothing that is not ``allowed``.
 
     What the reply held, was asked (``None``: everything) and is not allowed counts as withheld.
-    Whether it still lives ``require_life`` says.
+    Whether it lives long enough ``require_life`` says. What was made last is kept with the session.
     """
     about = (row, naming, allowed, asked)
     told = session.told
     if told is None or told[0] != about:
-        told = about, _filtered(row, session, allowed, naming, asked)
+        told = about, _filtered(session, row, naming, allowed, asked)
         session.told = told  # type: ignore[misc]  # remembered with it, and no part of it
     return told[1]
 
 
+def require_life(tokens: ProviderTokens, *, now: float, min_ttl: int) -> None:
+    """Refuse what would be dead on arrival; less than a whole second left is none.
+
+    ``now`` is UNIX seconds, ``min_ttl`` seconds that a released token must still live. Raises
+    ``ReauthenticationRequired`` and ``TokenExpiring``.
+    """
+    token_left, handle_left = tokens.token_ends - now, tokens.handle_ends - now
+    if token_left < 1:
+        raise ReauthenticationRequired(
+            "The provider's token has expired; the user must log in again.", reason="token-expired"
+        )
+    if handle_left < 1:
+        raise ReauthenticationRequired(
+            "The provider's session handle has expired; the token can be asked for without it.",
+            reason="session-handle-expired",
+        )
+    if token_left < min_ttl:
+        raise TokenExpiring("The provider's token expires sooner than min_ttl.")
+
+
+def earliest_expiry(session: Session) -> datetime | None:
+    """Return the sooner of the two expiries, ``None`` where none is known."""
+    known = (session.token_expires_at, session.session_expires_at)
+    return min((expiry for expiry in known if expiry is not None), default=None)
+
+
 def _filtered(
-    row: Row,
     session: Session,
-    allowed: frozenset[Field],
+    row: Row,
     naming: Naming,
+    allowed: frozenset[Field],
     asked: Collection[Field] | None,
 ) -> ProviderTokens:
+    """Return what ``provider_tokens`` does, of a session of which nothing is remembered."""
     secret, handle, uid = session.token_secret, session.session_handle, session.provider_uid
     expires = session.token_expires_at
-    handle_expires = None if handle is None else session.session_expires_at  # it tells of nothing
+    # Without a session handle its expiry tells of nothing.
+    handle_expires = None if handle is None else session.session_expires_at
     ends = None if expires is None else expires.timestamp()
     handle_ends = None if handle_expires is None else handle_expires.timestamp()
     values = session.auth_token, secret, ends, handle, handle_ends, uid
@@ -185,29 +213,3 @@ def _cut(
         withheld=withheld,
         withheld_names=tuple(column[field] for field in withheld if field in column),
     )
-
-
-def require_life(tokens: ProviderTokens, *, now: float, min_ttl: int) -> None:
-    """Refuse what would be dead on arrival; less than a whole second left is none.
-
-    ``now`` is UNIX seconds, ``min_ttl`` seconds that a released token must still live. Raises
-    ``ReauthenticationRequired`` and ``TokenExpiring``.
-    """
-    token_left, handle_left = tokens.token_ends - now, tokens.handle_ends - now
-    if token_left < 1:
-        raise ReauthenticationRequired(
-            "The provider's token has expired; the user must log in again.", reason="token-expired"
-        )
-    if handle_left < 1:
-        raise ReauthenticationRequired(
-            "The provider's session handle has expired; the token can be asked for without it.",
-            reason="session-handle-expired",
-        )
-    if token_left < min_ttl:
-        raise TokenExpiring("The provider's token expires sooner than min_ttl.")
-
-
-def earliest_expiry(session: Session) -> datetime | None:
-    """Return the sooner of the two expiries, ``None`` where none is known."""
-    known = (session.token_expires_at, session.session_expires_at)
-    return min((expiry for expiry in known if expiry is not None), default=None)
