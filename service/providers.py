@@ -1,7 +1,6 @@
 """Gigya's session fields under the providers' own names, for what one caller may have."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
@@ -34,7 +33,6 @@ __all__ = [
     "Source",
     "describe",
     "describe_catalogue",
-    "earliest_expiry",
     "field_names",
     "names_for",
     "provider_tokens",
@@ -122,12 +120,6 @@ def require_life(tokens: ProviderTokens, *, now: float, min_ttl: int) -> None:
         )
     if token_left < min_ttl:
         raise TokenExpiring("The provider's token expires sooner than min_ttl.")
-
-
-def earliest_expiry(session: Session) -> datetime | None:
-    """Return the sooner of the two expiries, ``None`` where none is known."""
-    known = (session.token_expires_at, session.session_expires_at)
-    return min((expiry for expiry in known if expiry is not None), default=None)
 
 
 def _filtered(

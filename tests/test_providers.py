@@ -26,7 +26,6 @@ from service.providers import (
     FieldNames,
     Naming,
     Source,
-    earliest_expiry,
     field_names,
     names_for,
     provider_tokens,
@@ -512,17 +511,6 @@ class TestLife:
         else:
             with pytest.raises(TokenExpiring):
                 tokens("qq", session(token_life=life), min_ttl=60)
-
-    @pytest.mark.parametrize(
-        ("token_life", "handle_life", "expected"),
-        [(None, None, None), (5, None, 5), (None, 6, 6), (5, 6, 5), (7, 6, 6)],
-    )
-    def test_earliest_expiry(
-        self, token_life: float | None, handle_life: float | None, expected: float | None
-    ) -> None:
-        """The sooner of the two that are known."""
-        what = session(token_life=token_life, handle_life=handle_life)
-        assert _moment(expected) == earliest_expiry(what)
 
 
 def _holds(what: Session, field: Field) -> bool:
