@@ -28,14 +28,13 @@ class Census:
     def __init__(self) -> None:
         self._slices: list[tuple[int, bytearray] | None] = [None] * SLICES
         self._registers = bytearray()
-        """Those of the slice that goes on; there is none yet."""
+        """Those of the slice that goes on, until ``_until``: none has begun."""
         self._until = -math.inf
-        """When it ends."""
 
     def note(self, digest: bytes, now: float) -> None:
-        """Count one digest (8 octets, evenly spread) at ``now``.
+        """Count one digest (8 octets, evenly spread).
 
-        That is seconds of any one clock, which does not go back.
+        ``now`` is in seconds of any one clock, which does not go back.
         """
         if now >= self._until:
             self._begin(int(now // SLICE))

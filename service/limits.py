@@ -71,11 +71,11 @@ class Bucket:
 
     def is_full(self, rate: Rate, now: float) -> bool:
         """Whether nothing was taken lately."""
-        self.take(rate, now, 0.0)
+        self.take(rate, now, 0.0)  # for what has come since
         return self._level == rate.burst
 
     def take(self, rate: Rate, now: float, tokens: float = 1.0) -> float:
-        """Take ``tokens`` (one at most) if there is one; return the seconds until there is.
+        """Take ``tokens`` (0 or 1) if there is one; return 0, or the seconds until there is one.
 
         Before that, put in what has come since the last time, up to the burst.
         """
@@ -103,7 +103,7 @@ class _Users:
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, float] = OrderedDict()
         self._oldest = -math.inf
-        """Nobody was asked for last before then; somebody may have been when this was found."""
+        """Nobody among them was asked for last before then, so till a window later all stay."""
 
     def note(self, digest: bytes, limit: DistinctUsers, now: float) -> float:
         """Count the user; return the seconds until it fits in where it does not."""
@@ -136,6 +136,7 @@ class Usage:
     """What one caller has used, and under which limits: none at first.
 
     As a block it is one more request in flight. A limit of 0 is none here: policy blocks by it.
+    ``monotonic`` gives seconds; ``key`` is that of ``Limits``.
     """
 
     __slots__ = (
