@@ -31,8 +31,8 @@ class SinkRules:
 class Item:
     """Something to be written, the release that waits for it, and whether it must not be lost.
 
-    ``at`` is when it came and ``due`` until when a release waits, monotonic seconds, where that is
-    sooner than its batch is due; ``is_late``: the release does not wait any more.
+    ``at`` is when it came, monotonic seconds. ``due`` is until when a release waits, if that is
+    sooner than its batch is due; ``is_late``: it does not wait any more.
     """
 
     order: Order

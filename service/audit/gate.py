@@ -7,7 +7,7 @@ Accept = Literal["any", "all"]
 
 
 def rule(accept: Accept, sinks: int) -> tuple[int, int]:
-    """Return how many of so many sinks must accept a release, and how many can be spared."""
+    """Return how many of the ``sinks`` must accept a release, and how many it can spare."""
     needed = sinks if accept == "all" else 1
     return needed, sinks - needed
 
@@ -22,18 +22,11 @@ class Taker(Protocol):
 class Pledge:
     """One release at the gate: its verdict comes as soon as the rule is decided.
 
-    ``verdict`` becomes True when so many sinks as the ``rule`` needs have accepted, False when that
-    cannot happen any more.
+    ``verdict`` becomes True when as many sinks have accepted as it ``needs``, False when more have
+    failed than it ``can_spare``: see ``rule``.
     """
 
-    __slots__ = (
-        "_can_spare",
-        "_holders",
-        "_needs",
-        "is_expired",
-        "verdict",
-        "withdrawal",
-    )
+    __slots__ = ("_can_spare", "_holders", "_needs", "is_expired", "verdict", "withdrawal")
 
     def __init__(self, verdict: Future[bool], needs: int, can_spare: int) -> None:
         self.verdict = verdict
@@ -41,13 +34,13 @@ class Pledge:
         self._can_spare = can_spare
         self._holders: list[Taker] = []
         self.withdrawal: bytes | None = None
-        """What takes it back, once it was given up; a sink that has not written it need not."""
+        """What takes it back, once it is given up; a sink that has not written it then need not."""
         self.is_expired = False
 
     def landed(self, taker: Taker, *, is_accepted: bool) -> None:
         """Remember a sink on whose medium the record stands, and count it if it has accepted it.
 
-        It has accepted it if that was in time and is as durable as it promises.
+        It has if the record came in time, and stands as durably as it promises.
         """
         if self.withdrawal is None:
             self._holders.append(taker)

@@ -127,6 +127,7 @@ class Journal:
             sink.turn(why)
 
     def _commit(self, entry: Entry) -> Awaitable[None] | None:
+        """See to the record of ``entry``; what a release must pass is returned to be awaited."""
         is_release = entry.outcome == RELEASED
         if entry.is_counted and not is_release:
             self._count(_label(entry))
@@ -148,7 +149,7 @@ class Journal:
         verdict = asyncio.get_running_loop().create_future()
         pledge = Pledge(verdict, self._needs, self._can_spare)
         if self._accept == "all" and any(sink.absence for sink in self._sinks):
-            pledge.refuse()
+            pledge.refuse()  # and have nothing written that would have to be taken back
         else:
             for sink in self._sinks:
                 sink.pledge(body, pledge)

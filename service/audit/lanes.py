@@ -24,12 +24,12 @@ class Lanes:
         self._rest: deque[Item] = deque()
 
     def add(self, item: Item) -> None:
-        """Queue ``item``, which fills up, behind everything."""
+        """Queue ``item``, which fills up, behind all that waits."""
         self._rest.append(item)
         self.waiting += 1
 
     def add_first(self, item: Item) -> None:
-        """Queue ``item``, which must not wait, before all that fills up."""
+        """Queue ``item``, which must not wait long, before all that fills up."""
         self._first.append(item)
         self.waiting += 1
 

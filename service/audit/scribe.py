@@ -30,7 +30,7 @@ class Scribe:
         self._chain: bytes | None = None
         self._head = START
         self._page: list[tuple[bytes, int, bytes, int]] = []
-        """Lines to be written, each one's number and hash, and which order asked for it: 0 is none.
+        """Lines to be written, the number and hash of each, and which order asked for it, 0: none.
 
         A line that nobody asked for is first on its page.
         """
@@ -126,20 +126,20 @@ class Scribe:
         self._is_cut = self._is_cut if arrival.is_cut is None else arrival.is_cut
 
     def _add_all(self, records: Sequence[bytes]) -> None:
-        """Put on the page what is all that was ordered."""
+        """Put records on the page, as ``_add_each`` does, but without a call for each."""
         monotonic, page = self._around.clock.monotonic, self._page
         key, chain, last = self._around.keys.value.newest, self._chain or b"", self._last
         sequence, digest = last.sequence, last.hash.encode()
         for index, body in enumerate(records, start=1):
-            self.alive_at = monotonic()  # a step each
+            self.alive_at = monotonic()  # each is a step
             sequence += 1
             line, digest = link(sequence, digest, chain, body, key)
             page.append((line, sequence, digest, index))
 
     def _add_each(self, orders: Sequence[Order]) -> None:
-        """Put on the page what is ordered, whatever it is, and whatever was cut before."""
+        """Carry out one order after the other, whatever they are and whatever was cut before."""
         for index, order in enumerate(orders, start=1):
-            self._sign()  # a step each
+            self._sign()  # each is a step
             if isinstance(order, bytes):
                 self._add(order, index)
             else:

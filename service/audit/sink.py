@@ -61,7 +61,7 @@ class Sink:
         """Queue the record of a release, or refuse it at once."""
         if self.absence is None and self._queue.waiting < self._rules.queue:
             self._queue.add_first(Item(body, self._now(), pledge))
-            if self._flight is None and not self._is_scheduled:
+            if self._flight is None and not self._is_scheduled:  # as ``_append``, without its call
                 self._go_on()
             return
         if self.absence is not None:
@@ -93,7 +93,10 @@ class Sink:
     def _append(self, item: Item, *, is_first: bool = False) -> None:
         if self.absence is not None:
             return
-        (self._queue.add_first if is_first else self._queue.add)(item)
+        if is_first:
+            self._queue.add_first(item)
+        else:
+            self._queue.add(item)
         if self._flight is None and not self._is_scheduled:
             self._go_on()
 
@@ -175,7 +178,7 @@ class Sink:
             self._depart()
 
     def _settle(self, flight: Flight, report: Report) -> None:
-        """Tell each release what became of its record."""
+        """Tell each release that still waits what became of its record."""
         is_good = report.fault is None and not flight.is_late
         for item in flight.items[: report.landed]:
             pledge = item.pledge
