@@ -22,7 +22,6 @@ _LINES: Final = b"\r\n".join(
     )
 )
 
-
 _MOMENTS: Final = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 """How datetimes are written: in RFC 3339, to the second."""
 
@@ -33,7 +32,7 @@ class JsonAnswer:
     __slots__ = ("body",)
 
     def __init__(self, content: Any) -> None:
-        self.body = orjson.dumps(content, None, _MOMENTS)
+        self.body = orjson.dumps(content, option=_MOMENTS)
 
     def lines(self, audit_id: str) -> bytes:
         """Return its headers, with the entry's id among them, each with its end."""

@@ -12,8 +12,7 @@ from service.model import ON_GONE
 class Attended:
     """Ends what its block waits for, with ``CallerGone``, when the listener sees the caller go.
 
-    A listener that does not tell (the scope has no ``state``) changes nothing. It can be entered
-    again.
+    A listener that does not tell (the scope has no ``state``) changes nothing.
     """
 
     __slots__ = ("_before", "_is_gone", "_state", "_task")

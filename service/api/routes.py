@@ -91,7 +91,8 @@ class Api:
             inquiry = self._broker.inquiry(caller, asked, entry)
             release = self._broker.at_hand(inquiry)
             if release is None:
-                with Attended(scope):  # but not below: what is recorded may have been received
+                # Only here: who leaves while the release is recorded may have received it.
+                with Attended(scope):
                     release = await self._broker.fetched(inquiry, deadline)
             tokens = release.provider_tokens
             entry.released, entry.withheld = tokens.released, tokens.withheld

@@ -64,7 +64,7 @@ class Proof:
 
 
 Judgement = Proof | Awaitable[Proof]
-"""A proof that is at hand, or what is one when it has been awaited; both may be refused instead."""
+"""A proof that is at hand, or what is one when it has been awaited, unless it raises instead."""
 
 
 class Bearer:

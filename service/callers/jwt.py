@@ -93,7 +93,7 @@ class Jwt:
         )
 
     def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
-        """Prove the owner of a token of this issuer, at once if it was verified a moment ago.
+        """Prove the owner of a token of this issuer, at once if it is remembered.
 
         Raises ``Unauthenticated``, or ``AuthenticationUnavailable`` while the keys cannot be had.
         """

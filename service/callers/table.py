@@ -19,7 +19,8 @@ class Method(Protocol):
     def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
         """Return the proof, ``None`` if the credential is not of this kind, or raise.
 
-        Where others must be asked for it, or a signature verified, it is to be awaited.
+        Where others must be asked for it, or a signature verified, it is to be awaited, and may
+        raise then.
         """
 
 
@@ -32,7 +33,8 @@ async def identify(
     final. Every credential must prove an identity, and all must be the same caller's. Raises
     ``Unauthenticated`` or ``AuthenticationUnavailable``.
     """
-    if credentials.certificate is None or credentials.bearer is None:
+    if credentials.certificate is None or credentials.bearer is None:  # as nearly always
+        # As ``_prove`` does, without a coroutine more for each request.
         judgement = _judge(methods, credentials, deadline)
         proof = judgement if isinstance(judgement, Proof) else await judgement
         return proof.caller(policy)

@@ -67,7 +67,7 @@ class TokenReview:
         self._bad: Memory[bytes, Refusal] = Memory(entries=reviewer.entries, clock=clock)
 
     def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
-        """Prove the service account of a token of this issuer, at once if it was asked about.
+        """Prove the service account of a token of this issuer, at once if it is remembered.
 
         Raises ``Unauthenticated``, or ``AuthenticationUnavailable`` while nobody can be asked.
         """
@@ -142,7 +142,7 @@ class TokenReview:
 
 
 def _proof_in(answer: Answer) -> Proof:
-    """Return the proof that is the answer, or raise what is instead."""
+    """Return the proof, if that is the answer, or raise what stands in its place."""
     if isinstance(answer, Refusal):
         raise Unauthenticated(answer)
     if isinstance(answer, Unavailable):
