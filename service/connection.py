@@ -78,8 +78,8 @@ class Connection(Parting):
         self._reading = Reading.NOTHING
         self._fed = self._slice = self._dropped = self._begun = 0
         self._method = b""
-        self._line = b"", b"", ""
-        self._of_line: dict[str, Any] = {}
+        self._request_line = b"", b"", ""
+        self._shared_scope: dict[str, Any] = {}
         self._fault: Unacceptable | None = None
         self._limit = Limit(self.loop)
 
@@ -188,7 +188,7 @@ class Connection(Parting):
                 self._idleness.begin()
         else:
             cycle.more_body = False
-            if not cycle.message_event.is_rung:  # by the body, as usual
+            if not cycle.message_event.is_rung:  # else by the body, as usual
                 cycle.message_event.set()
         self._reading = Reading.NOTHING
         if self._limit.is_running:
@@ -197,9 +197,9 @@ class Connection(Parting):
     def _cycle(self, method: bytes, version: str) -> Cycle:
         """Return a request whose head has been read, as its application is to see it."""
         line = method, self.url, version
-        if line != self._line:  # most connections ask for one thing again and again
-            self._line, self._of_line = line, self._describe(method, version)
-        scope = {**self._of_line, "headers": self.headers, "state": {}}
+        if line != self._request_line:  # most connections ask for one thing again and again
+            self._request_line, self._shared_scope = line, self._describe(method, version)
+        scope = {**self._shared_scope, "headers": self.headers, "state": {}}
         if self._certificate is not None and self._is_distrusted():
             scope[PEER_DISTRUSTED] = True
         cycle = scope[AT_ONCE] = Cycle(
@@ -210,11 +210,12 @@ class Connection(Parting):
         return cycle
 
     def _is_distrusted(self) -> bool:
+        """Return whether the peer was let in under an older TLS context, and would not be now."""
         is_older = self.hall.tls.generation != self._generation
         return is_older and not self.hall.trusts(self.transport)
 
     def _describe(self, method: bytes, version: str) -> dict[str, Any]:
-        """Return what the scopes of this connection's requests with this line share (ASGI 3)."""
+        """Return what the scopes of requests with this request line share (ASGI 3)."""
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope: dict[str, Any] = {

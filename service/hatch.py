@@ -20,9 +20,10 @@ CLOSING_END: Final = b"connection: close\r\n\r\n"
 
 
 class Bell:
-    """Does for a cycle what an ``asyncio.Event`` does, and is one only while somebody waits."""
+    """Does for a cycle what an ``asyncio.Event`` does, and has one only while somebody waits."""
 
     is_rung = False
+    """What ``is_set`` returns, to be read without a call."""
     _event: asyncio.Event | None = None
 
     def is_set(self) -> bool:
@@ -54,7 +55,7 @@ class Cycle(RequestResponseCycle):
     What is unusual is left to uvicorn, which finds itself as if it had done all the rest.
     """
 
-    # As each begins: what does not change is never set.
+    # As each begins: only what turns out otherwise is set in a cycle itself.
     logger = logging.getLogger("uvicorn.error")
     access_logger = logging.getLogger("uvicorn.access")
     access_log = False  # each request has a line of ours
@@ -98,7 +99,7 @@ class Cycle(RequestResponseCycle):
             return None
         body = bytes(self.body)
         self.body.clear()
-        self.message_event.is_rung = False
+        self.message_event.is_rung = False  # ``clear``, without a call for each request
         return body
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:

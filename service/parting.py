@@ -36,15 +36,13 @@ KINDS: Final[Mapping[HTTPStatus, str]] = {
 
 
 class Limit:
-    """A time within which something must happen; at most one call is due.
-
-    ``is_running`` tells whether one is, or was made and never taken back.
-    """
+    """A time within which something must happen; at most one call is due."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: asyncio.TimerHandle | None = None
         self.is_running = False
+        """Whether a call is due, or was made and never taken back."""
 
     def begin(self, seconds: float, call: Callable[..., None], *args: object) -> None:
         """Have ``call`` made in ``seconds``, instead of what was due."""

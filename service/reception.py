@@ -106,7 +106,7 @@ class Hall(ServerState):
     ``tls`` has the TLS context that is current (``None``: there is none): connections made under
     an older one are retired. ``wall`` gives UNIX seconds. ``room`` is how many requests may be
     worked on (``tasks``). While ``retiring``, every answer says ``Connection: close``. ``left`` is
-    set whenever a connection has gone. Every answer has ``default_headers``, which are
+    set whenever a connection has gone. Every answer begins with ``default_headers``, which are
     ``first_lines`` on the wire.
     """
 
