@@ -109,7 +109,8 @@ class Log:
         """Write the canonical line of one request."""
         if self._gravity > logging.INFO:
             return
-        # Neither ``quietly`` nor by structlog's logger: each request would pay for six calls more.
+        # As by structlog's logger, ``_stamped`` and ``quietly``, for whose calls each request would
+        # pay.
         try:
             line = request_line(entry, seconds)
             line["event"], line["level"], line["timestamp"] = REQUEST, "info", datetime.now(UTC)
@@ -176,7 +177,7 @@ def request_line(entry: Entry, seconds: float) -> dict[str, Any]:
     }
     if entry.outcome != RELEASED:
         present(line, _OF_SOME_REQUESTS)
-    else:  # nothing is released without the others
+    else:  # nothing is released without the others; as ``present`` does, without its call
         if entry.trace_id is None:
             del line["trace_id"]
         if entry.reason is None:

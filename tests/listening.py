@@ -21,8 +21,7 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 Asgi = Callable[..., Awaitable[None]]
 
-
-_UNSET: Any = [None] * 11
+_UNSET: Any = [None] * 11  # whatever its arguments are, it remembers the same
 KNOWN = frozenset(vars(RequestResponseCycle(*_UNSET)))
 """What uvicorn's cycle knows of its request and answer, by name."""
 
@@ -30,7 +29,7 @@ KNOWN = frozenset(vars(RequestResponseCycle(*_UNSET)))
 def remembered(cycle: RequestResponseCycle) -> dict[str, Any]:
     """Return what uvicorn's cycle, or one that stands for it, has found out so far.
 
-    Whatever uvicorn knows must be there.
+    Raises ``AttributeError`` where something is missing that uvicorn's knows.
     """
     known = {name: getattr(cycle, name) for name in KNOWN}
     return {name: value for name, value in known.items() if isinstance(value, bool | int | None)}

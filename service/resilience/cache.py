@@ -14,6 +14,7 @@ from service.errors import (
     UpstreamUnavailable,
 )
 from service.model import Exchange, Session
+from service.values import value
 
 K = TypeVar("K", bound=Hashable)
 
@@ -45,8 +46,10 @@ class Bounds:
     octets: int
 
 
-@dataclass(slots=True, eq=False)
+@value(kw_only=False, eq=False)
 class _Kept:
+    """A session, until when (UNIX seconds) it is kept, and the octets that it counts as."""
+
     session: Session
     until: float
     octets: int

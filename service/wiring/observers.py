@@ -164,7 +164,7 @@ class RequestObserver:
             self._metrics.count("limits_hit", caller, entry.reason)
 
     def _meaning(self, entry: Entry) -> str:
-        """Return what the outcome means to the service's objectives."""
+        """Return what it means to the service's objectives that nothing was released."""
         meaning = RESULTS.get(entry.outcome, "failed")
         return ABANDONED if meaning == "failed" and self._was_hurried(entry) else meaning
 
@@ -381,7 +381,7 @@ class CallerObserver:
         """Count an event behind the authentication ``name``."""
         if event in _WORTH_A_LOOK:
             self._log.warning(event, authentication=name, detail=detail)
-        try:  # nearly each request is told of
+        try:  # each request may be told of, and would pay for ``quietly``
             self._events[name, event].value += 1
         except Exception:  # noqa: BLE001  # what observes never fails what it observes
             return

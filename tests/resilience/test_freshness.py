@@ -128,15 +128,15 @@ class Shop:
 
 
 def is_fresh(shop: Shop, release: Release, *, margin: int, max_age: int | None) -> bool:
-    """Whether what is released is young enough, and from the cache only if it may be."""
-    session = release.session
+    """Whether what is released is of now, young enough, and from the cache only if it may be."""
+    session, is_of_now = release.session, release.at == shop.now
     age = shop.now - session.fetched_at
     if not session.exchange.cached:
-        return release.at == shop.now and age == 0
+        return is_of_now and age == 0
     ends = session.token_expires_at
     keeps_margin = ends is None or ends.timestamp() - margin > shop.now
     is_young = age <= (TTL if max_age is None else min(max_age, TTL)) and max_age != 0
-    return is_young and keeps_margin and release.at == shop.now
+    return is_of_now and is_young and keeps_margin
 
 
 def lives(release: Release, now: float, min_ttl: int) -> bool:
