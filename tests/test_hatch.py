@@ -214,7 +214,7 @@ class TestBell:
     @settings(max_examples=300)
     @given(steps=st.lists(STEPS, max_size=12))
     def test_wakes_whom_an_event_would_wake(self, steps: list[str]) -> None:
-        """However many wait, and in whatever order it rings and is taken notice of."""
+        """Whoever waits goes on when an event would let it, however it rings and is cleared."""
 
         async def woken(bell: Bell | asyncio.Event) -> list[Any]:
             waiting: list[asyncio.Task[bool]] = []

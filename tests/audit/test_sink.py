@@ -18,7 +18,7 @@ from tests.audit.fakes import Bench, InlineWorker, Paper, Recorder, SlowWorker, 
 from tests.virtual_time import EPOCH, VIRTUAL, VirtualLoop, virtual_clock
 
 BODY = b'{"kind":"request","outcome":"denied"}'
-ONE = rule("any", 1)
+ONE_SINK = rule("any", 1)
 
 
 class BrokenWorker(InlineWorker):
@@ -53,7 +53,7 @@ async def started(
 
 def release(made: Bench) -> Pledge:
     verdict = asyncio.get_running_loop().create_future()
-    pledge = Pledge(verdict, *ONE)
+    pledge = Pledge(verdict, *ONE_SINK)
     made.sink.pledge(b'{"kind":"request","outcome":"released"}', pledge)
     return pledge
 
@@ -383,7 +383,7 @@ class TestFlight:
     ) -> None:
         """A release has its deadline less what it waited for a write, but never next to nothing."""
         with closing(asyncio.new_event_loop()) as loop:
-            item, now = Item(BODY, at, Pledge(loop.create_future(), *ONE)), 1e6
+            item, now = Item(BODY, at, Pledge(loop.create_future(), *ONE_SINK)), 1e6
 
         made = Flight.departing([item], now=now, free_since=free_since, deadline=deadline)
 
@@ -398,7 +398,7 @@ class TestFlight:
     ) -> None:
         """A release with less time than its batch gets as much more, or all of it anew."""
         with closing(asyncio.new_event_loop()) as loop:
-            items = [Item(BODY, at, Pledge(loop.create_future(), *ONE)) for at in (9.96, 9.99)]
+            items = [Item(BODY, at, Pledge(loop.create_future(), *ONE_SINK)) for at in (9.96, 9.99)]
         flight = Flight.departing(items, now=10.0, free_since=9.98, deadline=0.05)
         assert 10.03 == pytest.approx(flight.await_next())
 

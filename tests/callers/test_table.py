@@ -1,6 +1,6 @@
 """One caller for each request, however many credentials it brings."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.callers.credentials import Bearer, Credentials, Proof
+from service.callers.credentials import Bearer, Credentials, Judgement, Proof
 from service.callers.refusals import Refusal
 from service.callers.static import Row, Static
 from service.callers.table import identify
@@ -46,7 +46,8 @@ class Asked:
         return self.names.get(identity)
 
 
-KINDS = ("bearer", "certificate")
+UNKNOWN = {"bearer": Refusal.BEARER_UNKNOWN, "certificate": Refusal.CERTIFICATE_UNKNOWN}
+KINDS = tuple(UNKNOWN)
 
 
 @dataclass(kw_only=True)
@@ -59,9 +60,7 @@ class Judge:
     refuses: bool
     asked: list[str] = field(default_factory=list)
 
-    def authenticate(
-        self, credentials: Credentials, deadline: Deadline
-    ) -> Proof | Awaitable[Proof] | None:
+    def authenticate(self, credentials: Credentials, deadline: Deadline) -> Judgement | None:
         """Judge one credential."""
         del deadline
         kind = "certificate" if credentials.bearer is None else "bearer"
@@ -103,10 +102,10 @@ def first_word(judges: list[Judge], kind: str) -> tuple[str, bool]:
     for judge in judges:
         if kind in judge.takes:
             return judge.name, judge.refuses
-    return (Refusal.BEARER_UNKNOWN, Refusal.CERTIFICATE_UNKNOWN)[KINDS.index(kind)], True
+    return UNKNOWN[kind], True
 
 
-judges_of = st.lists(
+JUDGES = st.lists(
     st.tuples(st.frozensets(st.sampled_from(KINDS)), st.booleans(), st.booleans()), max_size=4
 ).map(
     lambda rows: [
@@ -117,7 +116,7 @@ judges_of = st.lists(
 
 
 class TestFirstJudge:
-    @given(judges_of, st.sampled_from([KINDS, KINDS[:1], KINDS[1:]]))
+    @given(JUDGES, st.sampled_from([KINDS, KINDS[:1], KINDS[1:]]))
     @settings(deadline=None)
     async def test_has_the_last_word_whether_it_is_awaited_or_not(
         self, judges: list[Judge], kinds: tuple[str, ...]
