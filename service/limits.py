@@ -224,12 +224,16 @@ class Limits:
         self.replace(limits)
 
     def replace(self, limits: Mapping[CallerName, CallerLimits]) -> None:
-        """Put reloaded limits in place; what the callers have used so far goes on counting."""
+        """Put reloaded limits in place; what the callers have used so far goes on counting.
+
+        A caller that is taken out begins anew if it comes back; what it had in flight when it was
+        taken out has no limits and is not counted, then or later.
+        """
         known, usages = self._usages, _Usages(self._begin)
         for name, row in limits.items():
             usages[name] = known[name].under(row)
         for name in known.keys() - limits.keys():
-            known[name].under(CallerLimits())  # a request of it may go on
+            known[name].under(CallerLimits())
         self._usages = usages
 
     def admit(self, caller: CallerName) -> AbstractContextManager[Usage]:

@@ -68,7 +68,8 @@ class Lines:
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
             lines = [first, *self._those_that_wait()]
-            self._write("".join(lines).encode("utf-8", "backslashreplace"))
+            # Line by line: all at once would keep the event loop waiting for Python's lock.
+            self._write(b"".join([line.encode("utf-8", "backslashreplace") for line in lines]))
             sleep(self._pause)
 
     def _those_that_wait(self) -> Iterator[str]:

@@ -21,8 +21,8 @@ K = TypeVar("K", bound=Hashable)
 COOLS_DOWN: Final = (UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable)
 """Failures that are remembered for ``COOL_DOWN`` seconds; what is true of a user never is."""
 COOL_DOWN: Final = 1.0
-OVERHEAD: Final = 2600
-"""Bytes that an entry takes beside its texts and its key's, rounded up.
+OVERHEAD: Final = 3700
+"""Bytes that an entry takes at most beside its texts and its key's, rounded up.
 
 What is made of it for a caller and for the audit is in it: a session that is handed out again has
 both.

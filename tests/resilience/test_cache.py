@@ -10,12 +10,14 @@ from service.audit.fingerprints import AuditKey
 from service.audit.record import Entry, describe
 from service.deadline import Clock
 from service.errors import NoSession, ReauthenticationRequired, ServiceError, UpstreamUnavailable
-from service.model import Exchange, Session
-from service.providers import BASE, EVERY_FIELD, Naming, provider_tokens
+from service.model import Exchange, Field, Session, SessionQuery, SiteName, Uid
+from service.providers import BASE, Naming, provider_tokens
 from service.resilience.cache import COOL_DOWN, EVICTED, HIT, MISS, OVERHEAD, Bounds, Cache
 from service.secret import Secret
+from service.sessions import Place, octets_of
 
 NOW = 1_800_000_000.0
+SHOP = SiteName("shop")
 BOUNDS = Bounds(ttl=60, margin=30, entries=3, octets=1_000_000)
 
 
@@ -119,20 +121,25 @@ class TestCache:
         assert None is cache.session(0, max_age=None)
 
     def test_counts_no_less_than_is_taken(self, time: Time) -> None:
-        """The octets counted cover what entries take, with what is made of them and remembered."""
+        """The octets counted cover what entries take, with what is made of them and remembered.
+
+        That is most where entries do not even share the sets of fields that were allowed and asked.
+        """
         bounds = Bounds(ttl=60, margin=0, entries=1000, octets=10**9)
-        cache: Cache[str] = Cache(bounds, clock=Clock(wall=time, monotonic=time), weigh=len)
+        cache: Cache[Place] = Cache(bounds, clock=Clock(wall=time, monotonic=time), weigh=octets_of)
         audit_key, row = AuditKey(bytes(32)), BASE.row("twitter")
 
         tracemalloc.start()
         try:
             for number in range(500):
-                key = f"{number:0100d}"
-                cache.keep(key, whole_session(number))
-                kept = cache.session(key, max_age=None)
+                query = SessionQuery(SHOP, row.name, Uid(f"{number:0100d}"))
+                place = (query, (number, number)), 1
+                cache.keep(place, whole_session(number))
+                kept = cache.session(place, max_age=None)
                 assert kept is not None
+                allowed, asked = frozenset(Field), tuple(Field)
                 audit_key.of_tokens(
-                    provider_tokens(row, kept, allowed=EVERY_FIELD, naming=Naming.REPLY)
+                    provider_tokens(row, kept, allowed=allowed, naming=Naming.REPLY, asked=asked)
                 )
                 assert kept.user is not None
                 audit_key.of_user(kept.user)
