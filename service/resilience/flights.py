@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -25,7 +25,7 @@ class _Flight(Generic[V]):
 
     task: asyncio.Task[V]
     begun: float
-    waiting: set[asyncio.Future[None]] = field(default_factory=set)
+    waiting: set[asyncio.Future[None]]
 
 
 class Flights(Generic[K, V]):
@@ -60,14 +60,16 @@ class Flights(Generic[K, V]):
         ``oldest`` (seconds) is how long ago a call may have begun to be joined; 0 joins none.
         Raises what the call raises, and ``UpstreamTimeout`` at this request's own ``deadline``.
         """
+        loop = asyncio.get_running_loop()
+        # Not asyncio.wait(): each request waits here, and it costs twice as much.
+        end: asyncio.Future[None] = loop.create_future()
         flight = self._under_way.get(key)
         if flight is None or (oldest is not None and not self._began_within(flight, oldest)):
-            flight = self._begin(key, call)
+            flight = _Flight(loop.create_task(call()), self._monotonic(), {end})
+            self._begin(key, flight)
         else:
+            flight.waiting.add(end)
             self._observe(JOINED)
-        # Not asyncio.wait(): each request waits here, and it costs twice as much.
-        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        flight.waiting.add(end)
         self._endings.add(end, deadline)
         try:
             await end
@@ -83,12 +85,10 @@ class Flights(Generic[K, V]):
     def _began_within(self, flight: _Flight[V], seconds: float) -> bool:
         return seconds > 0 and self._monotonic() - flight.begun <= seconds
 
-    def _begin(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
-        flight = _Flight(asyncio.get_running_loop().create_task(call()), self._monotonic())
+    def _begin(self, key: K, flight: _Flight[V]) -> None:
         self._under_way[key] = flight
         flight.task.add_done_callback(partial(self._land, key, flight))
         self._observe(BEGUN)
-        return flight
 
     def _land(self, key: K, flight: _Flight[V], task: asyncio.Task[V]) -> None:
         self._leave(key, flight)
@@ -111,6 +111,6 @@ def _over(end: asyncio.Future[None]) -> None:
 def _outcome(task: asyncio.Task[V]) -> V:
     if not task.done() or task.cancelled():
         raise UpstreamTimeout("Gigya did not answer within this request's deadline. Ask again.")
-    if isinstance(error := task.exception(), ServiceError):
-        raise error.again()
-    return task.result()
+    if (error := task.exception()) is None:
+        return task.result()
+    raise error.again() if isinstance(error, ServiceError) else error
