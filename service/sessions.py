@@ -96,7 +96,7 @@ class Sessions:
     ) -> None:
         self._sites = sites
         self._flights = flights
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._seconds = seconds * PART
         self._caching = caching
 
@@ -129,8 +129,9 @@ class Sessions:
     async def _call(self, site: SiteSource, key: Key) -> Session:
         """Ask once for everybody who waits, and keep what came for those who come later."""
         query, generations = key
+        monotonic = self._monotonic
         try:
-            session = await site.session(query, Deadline.after(self._seconds, self._clock))
+            session = await site.session(query, Deadline(monotonic() + self._seconds, monotonic))
         except ServiceError as error:
             # Only what Gigya was asked: refusals of ours tell nothing about this session.
             if self._caching is not None and error.exchange is not None:
