@@ -31,7 +31,8 @@ class Budget:
 
     def earn(self) -> None:
         """Count a first call."""
-        self._left = min(self._reserve, self._left + self._share)
+        if self._left < self._reserve:  # it hardly ever is: most calls are no extra ones
+            self._left = min(self._reserve, self._left + self._share)
 
     def spend(self) -> bool:
         """Take one extra call, if there is one."""
