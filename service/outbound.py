@@ -147,7 +147,8 @@ class Outbound:
                 )
                 if not isinstance(whole, bytes):
                     whole = await self._read(whole, encodings)
-                self._admit(whole, encodings)
+                elif encodings or len(whole) > self._cap:
+                    self._admit(whole, encodings)
             return Answer(status, Headers(fields), whole)
         except OutboundError as error:
             trouble = error
