@@ -4,12 +4,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import aiohttp
 import httpx
 import yarl
 
+from service.live import Live
 from service.pool import Destination, Pool
 from service.values import value
 from service.wire import Wire
@@ -91,8 +92,8 @@ def _lenient(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-Trust = Callable[[], ssl.SSLContext]
-"""Whom to trust now: a new answer is a new set of connections."""
+Trust = Live[ssl.SSLContext]
+"""Whom to trust now: a new value is a new set of connections."""
 
 
 def open_transport(
@@ -111,10 +112,9 @@ def open_transport(
     ``trust`` instead of ``context``, each request goes over connections that were made with the
     trust of its moment; so it is with ``proxy_authorization``, which only the proxy gets to see.
     """
-    fixed = context if context is not None or trust is not None else tls_context()
     return AiohttpEngine(
         lambda: Pool(limit=connections, keep_alive=keep_alive),
-        trust=trust or (lambda: cast("ssl.SSLContext", fixed)),
+        trust=trust or Live(context or tls_context()),
         proxy=None if proxy_url is None else yarl.URL(proxy_url),
         proxy_authorization=proxy_authorization,
     )
@@ -146,7 +146,9 @@ class AiohttpEngine:
         self, preamble: Preamble, headers: Mapping[str, str] | None, body: bytes, connect: float
     ) -> Heard:
         """Send the request once; raises ``Spoiled``, and what aiohttp raises."""
-        destination = self._destination(preamble)
+        destination = self._destinations.get(preamble)
+        if destination is None or destination.trust is not self._trust.value:
+            destination = self._destination(preamble)
         sent = _framed(preamble, destination.head, headers, body)
         pool = self._pool
         if pool is None:
@@ -171,11 +173,8 @@ class AiohttpEngine:
             await self._pool.aclose()
 
     def _destination(self, preamble: Preamble) -> Destination:
-        """Return where ``preamble`` leads, by the trust of this moment."""
-        trust = self._trust()
-        known = self._destinations.get(preamble)
-        if known is not None and known.trust is trust:
-            return known
+        """Find out where ``preamble`` leads by the trust of this moment, and remember it."""
+        trust = self._trust.value
         dialled = aiohttp.ClientRequest(
             "POST",
             yarl.URL(preamble.address),

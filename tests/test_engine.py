@@ -61,7 +61,7 @@ class Way:
 
     def __init__(self, trusted: Authority) -> None:
         self.live = Live(tls_context(trusted.pem))
-        self.outbound = Outbound(open_transport(trust=lambda: self.live.value))
+        self.outbound = Outbound(open_transport(trust=self.live))
 
     async def ask(self, peer: Peer) -> bytes:
         """Ask once."""

@@ -28,9 +28,9 @@ class Peer:
 
 def dial(peer: Peer) -> Transport:
     """Return the engine for one peer; it follows what is replaced: whom to trust, who we are."""
-    trust, credentials = peer.trust, peer.proxy_credentials
+    credentials = peer.proxy_credentials
     return open_transport(
-        trust=None if trust is None else lambda: trust.value,
+        trust=peer.trust,
         proxy_url=peer.proxy_url,
         proxy_authorization=None if credentials is None else _current(credentials),
         connections=peer.connections,
