@@ -53,7 +53,8 @@ class SiteSource:
         """Ask Gigya, if the breaker lets us and there is a slot."""
         about = (query.provider, query.uid)
         self.breaker.check(about)  # before the queue, so that an outage is told at once
-        await self.admission.take(query.uid, deadline)
+        if not self.admission.takes(query.uid):
+            await self.admission.wait(query.uid, deadline)
         try:
             with self.breaker.began(about):
                 return await self.source.session(query, deadline)

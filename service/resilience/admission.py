@@ -47,27 +47,11 @@ class Admission:
         """How many calls wait for a slot."""
         return len(self._waiting)
 
-    async def take(self, uid: Uid, deadline: Deadline) -> None:
-        """Take a slot for one call, waiting if need be; ``give_back`` ends it.
+    def takes(self, uid: Uid) -> bool:
+        """Take a slot for one call if there is one for this user; whether there was.
 
-        Raises ``Overloaded``.
+        ``give_back`` ends it.
         """
-        if not self._takes(uid):
-            await self._wait(uid, deadline)
-
-    def give_back(self, uid: Uid) -> None:
-        """Give a slot back, to whoever waits for it."""
-        self.in_flight -= 1
-        left = self._of_uid[uid] - 1
-        if left:
-            self._of_uid[uid] = left
-        else:
-            del self._of_uid[uid]
-        if self._waiting:
-            self._admit_next()
-
-    def _takes(self, uid: Uid) -> bool:
-        """Take a slot if there is one for this user; whether there was."""
         taken = self._of_uid.get(uid, 0)
         if self.in_flight >= self._concurrency or taken >= self._per_uid:
             return False
@@ -75,7 +59,8 @@ class Admission:
         self._of_uid[uid] = taken + 1
         return True
 
-    async def _wait(self, uid: Uid, deadline: Deadline) -> None:
+    async def wait(self, uid: Uid, deadline: Deadline) -> None:
+        """Wait for a slot where ``takes`` took none, and take it; raises ``Overloaded``."""
         if len(self._waiting) >= self._queue:
             self._observe()
             raise Overloaded(SHED, retry_after=RETRY_AFTER)
@@ -96,6 +81,17 @@ class Admission:
             self._observe()
             raise Overloaded(SHED, retry_after=RETRY_AFTER)
 
+    def give_back(self, uid: Uid) -> None:
+        """Give a slot back, to whoever waits for it."""
+        self.in_flight -= 1
+        left = self._of_uid[uid] - 1
+        if left:
+            self._of_uid[uid] = left
+        else:
+            del self._of_uid[uid]
+        if self._waiting:
+            self._admit_next()
+
     def _expire(self, place: Place) -> None:
         _, turn = place
         if not turn.done():
@@ -112,7 +108,7 @@ class Admission:
     def _admit_next(self) -> None:
         for place in self._waiting:
             uid, turn = place
-            if not turn.done() and self._takes(uid):
+            if not turn.done() and self.takes(uid):
                 self._waiting.remove(place)
                 turn.set_result(True)
                 return
