@@ -153,7 +153,7 @@ class AiohttpEngine:
         pool = self._pool
         if pool is None:
             pool = self._pool = self._open()
-        wire = await pool.take(destination, connect)
+        wire = pool.at_hand(destination) or await pool.take(destination, connect)
         try:
             message, payload = await wire.ask(sent)
             status, fields = message.code, message.raw_headers

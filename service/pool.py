@@ -57,17 +57,35 @@ class Pool:
         self._idle: defaultdict[ConnectionKey, deque[tuple[Wire, float]]] = defaultdict(deque)
         self._sweeping: asyncio.TimerHandle | None = None
 
+    def at_hand(self, destination: Destination) -> Wire | None:
+        """Take the idle connection to ``destination`` that has been so the longest.
+
+        Return nothing if there is none that may be used, or no place at work for it.
+        """
+        if not self._free:
+            return None
+        idle = self._idle.get(destination.key)
+        while idle:
+            wire, since = idle.popleft()
+            if not wire.is_closing and self._loop.time() - since <= self._keep_alive:
+                self._free -= 1
+                return wire
+            wire.close()
+        return None
+
     async def take(self, destination: Destination, seconds: float) -> Wire:
-        """Return a connection to ``destination`` within ``seconds``.
+        """Take a connection to ``destination`` within ``seconds``, idle before or new.
 
         Raises ``Spoiled``, and what aiohttp raises.
         """
-        if self._free:
-            self._free -= 1
-        else:
+        if not self._free:
             seconds = await self._wait(seconds)
+        wire = self.at_hand(destination)
+        if wire is not None:
+            return wire
+        self._free -= 1
         try:
-            return self._kept(destination) or await self._fresh(destination, seconds)
+            return await self._fresh(destination, seconds)
         except BaseException:
             self._leave()
             raise
@@ -94,16 +112,6 @@ class Pool:
         self._idle.clear()
         await self._connector.close()
 
-    def _kept(self, destination: Destination) -> Wire | None:
-        """Return the connection that has been idle the longest of those that may be used."""
-        idle = self._idle.get(destination.key)
-        while idle:
-            wire, since = idle.popleft()
-            if not wire.is_closing and self._loop.time() - since <= self._keep_alive:
-                return wire
-            wire.close()
-        return None
-
     async def _fresh(self, destination: Destination, seconds: float) -> Wire:
         """Return a new connection, over which the peer has said nothing; raises ``Spoiled``."""
         for _ in range(SPOILED):
@@ -124,7 +132,7 @@ class Pool:
         return Wire(dialled)
 
     async def _wait(self, seconds: float) -> float:
-        """Wait for one's turn, and return what is left of ``seconds``."""
+        """Wait for one's turn, which is a free place then; return what is left of ``seconds``."""
         since = self._loop.time()
         self._waiting += 1
         try:
@@ -134,6 +142,7 @@ class Pool:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         finally:
             self._waiting -= 1
+        self._free += 1  # until whoever waited takes it, which is before anybody else can
         return max(0.0, seconds - (self._loop.time() - since))
 
     def _leave(self) -> None:

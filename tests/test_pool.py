@@ -94,8 +94,14 @@ class TestTurns:
 class Wireless:
     """What is as good as a connection to who only counts them."""
 
+    is_closing = False
+
     def __init__(self, *, is_spoiled: bool) -> None:
         self.is_spoiled = is_spoiled
+
+    def rest(self) -> bool:
+        """Be good for another request."""
+        return True
 
     def close(self) -> None:
         """Do nothing."""
@@ -160,14 +166,19 @@ class TestSameMoment:
 
         async def visit() -> None:
             nonlocal at_work, most
-            wire = await pool.take(SOMEWHERE, chance.choice((0, 1, 2, 3)))
+            wire = pool.at_hand(SOMEWHERE) or await pool.take(
+                SOMEWHERE, chance.choice((0, 1, 2, 3))
+            )
             at_work += 1
             most = max(most, at_work)
             try:
                 await asyncio.sleep(chance.choice((0, 1, 2)))
             finally:
                 at_work -= 1
-                pool.drop(wire)
+                if chance.choice((True, False)):
+                    pool.give_back(SOMEWHERE, wire)
+                else:
+                    pool.drop(wire)
 
         visits = []
         for _ in range(100):
