@@ -52,27 +52,28 @@ class AuditKey:
 
     def of_uid(self, uid: Uid) -> str:
         """Return the fingerprint of a UID, ``<key id>:<32 hex>``."""
-        return self._remembered(self._uid, Secret(uid))
+        return self._fingerprint(self._uid, Secret(uid))
 
     def of_user(self, user: Secret[str]) -> str:
         """Return the fingerprint of a UID that is kept with a session."""
-        key, fingerprint = user.alias or (None, "")
-        return fingerprint if key is self._uid else self._remembered(self._uid, user)
+        key, fingerprint = user.alias or (None, "")  # told of again with all that is kept of him
+        return fingerprint if key is self._uid else self._fingerprint(self._uid, user)
 
     def of_token(self, token: Secret[str]) -> str:
         """Return the fingerprint of a token, ``<key id>:<32 hex>``."""
-        key, fingerprint = token.alias or (None, "")
-        return fingerprint if key is self._token else self._remembered(self._token, token)
+        return self._fingerprint(self._token, token)
 
     def of_tokens(self, tokens: ProviderTokens) -> Mapping[str, str]:
         """Return the fingerprint of each token by its name; an expiry is none."""
         key, found = tokens.alias or (None, {})
         if key is not self._token:
-            secrets = tokens.tokens.items()
+            key = self._token
             found = {
-                name: self.of_token(each) for name, each in secrets if isinstance(each, Secret)
+                name: self._fingerprint(key, each)
+                for name, each in tokens.tokens.items()
+                if isinstance(each, Secret)
             }
-            tokens.alias = (self._token, found)  # type: ignore[misc]  # remembered with them
+            tokens.alias = (key, found)  # type: ignore[misc]  # remembered with them
         return found
 
     def link(self, previous: bytes, octets: bytes) -> str:
@@ -85,12 +86,15 @@ class AuditKey:
         """Whether ``digest`` is the chain's hash over that record and predecessor."""
         return hmac.compare_digest(self.link(previous, octets), digest)
 
-    def _remembered(self, key: HMAC, secret: Secret[str]) -> str:
-        """Take the fingerprint of what may be kept, and then is told of again."""
+    def _fingerprint(self, key: HMAC, secret: Secret[str]) -> str:
+        """Take the fingerprint under ``key`` of what may be kept, and then is told of again."""
+        known = secret.alias
+        if known is not None and known[0] is key:
+            return known[1]
         mac = key.copy()
         mac.update(secret.reveal().encode("utf-8", "surrogatepass"))
-        fingerprint = f"{self.id}:{mac.finalize().hex()[:32]}"
-        secret.alias = (key, fingerprint)
+        fingerprint = f"{self.id}:{mac.finalize()[:16].hex()}"
+        secret.alias = key, fingerprint
         return fingerprint
 
     def __repr__(self) -> str:
