@@ -197,10 +197,6 @@ class Client:
         return await self._pauses.pause(run.tries - 1, deadline, at_least=at_least)
 
     def _exchange(self, run: Run, reply: Reply | None, began: float) -> Exchange:
-        return Exchange(
-            error_code=reply.error_code if reply is not None else None,
-            call_id=reply.call_id if reply is not None else None,
-            attempts=run.attempts,
-            milliseconds=(self._clock.monotonic() - began) * 1000,
-            asked_at=run.asked_at,
-        )
+        code, call_id = (None, None) if reply is None else (reply.error_code, reply.call_id)
+        milliseconds = (self._clock.monotonic() - began) * 1000
+        return Exchange(code, call_id, run.attempts, milliseconds, asked_at=run.asked_at)

@@ -39,7 +39,7 @@ class Meaning:
     advice: str
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class Reply:
     """What is kept of a reply; ``expectedSignature`` and ``baseString`` never are.
 
@@ -168,12 +168,12 @@ def parse(body: bytes) -> Reply:
         raise MalformedReply("it has no errorCode of up to six digits")
     context = document.get("context")
     return Reply(
-        error_code=code,
-        call_id=_name(document.get("callId")),
-        ignored=_ignored(document["ignoredParams"]) if "ignoredParams" in document else (),
-        context=context if isinstance(context, str) else _text(context),
-        fields=_fields(document) if code == 0 else {},
-        api_domain=_api_domain(document) if code == WRONG_DATA_CENTER else None,
+        code,
+        _name(document.get("callId")),
+        _ignored(document["ignoredParams"]) if "ignoredParams" in document else (),
+        context if context is None or isinstance(context, str) else _text(context),
+        _fields(document) if code == 0 else {},
+        _api_domain(document) if code == WRONG_DATA_CENTER else None,
     )
 
 
