@@ -67,11 +67,11 @@ def expiry_in(
 
     Where the name says UTC, the site's zone does not count. Raises ``UnreadableExpiry``.
     """
-    moment = None
-    if (value := fields.get(f"{name}UTC")) is not None:
-        moment = parse_expiry(value.reveal(), relative=relative, now=now)
-    if moment is None and (value := fields.get(name)) is not None:
-        moment = parse_expiry(value.reveal(), relative=relative, zone=zone, now=now)
+    moment, in_utc = None, f"{name}UTC"
+    if in_utc in fields:
+        moment = parse_expiry(fields[in_utc].reveal(), relative=relative, now=now)
+    if moment is None and name in fields:
+        moment = parse_expiry(fields[name].reveal(), relative=relative, zone=zone, now=now)
     return moment
 
 

@@ -3,7 +3,7 @@
 Source: socialize.getSessionInfo, ``encrypt`` and ``encryptAll``; facts.md §1.2, §2 and §10.6.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -89,10 +89,11 @@ def unsealed(
     itself that it ignored the switch.
     """
     fields, scope = reply.fields, sealing.scope
-    judged = [name for name in JUDGED[scope] if name in fields]
-    sealed = _sealed(fields, judged)
-    if len(sealed) < len(judged) and sealing.mode is Mode.REQUIRED:
-        raise CameBackPlain
+    sealed = {name: blocks_of(fields[name]) for name in JUDGED[scope] if name in fields}
+    if not all(sealed.values()):
+        if sealing.mode is Mode.REQUIRED:
+            raise CameBackPlain
+        sealed = _with_blocks(sealed)
     # Without a key nothing sealed was asked for: then only what also has an IV can be ciphertext.
     if not sealed or not ("IV" in fields or len(ring) > 0):
         return fields, None
@@ -114,8 +115,8 @@ def unsealed(
     return fields, None
 
 
-def _sealed(fields: Mapping[str, Secret[str]], present: Iterable[str]) -> dict[str, bytes]:
-    return {name: blocks for name in present if (blocks := blocks_of(fields[name]))}
+def _with_blocks(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: blocks for name, blocks in found.items() if blocks}
 
 
 def _with_the_rest(
@@ -125,7 +126,8 @@ def _with_the_rest(
     ring: KeyRing,
     vouching: Vouching | None,
 ) -> Opened:
-    sealed = {**sealed, **_sealed(fields, [name for name in EXPIRIES if name in fields])}
+    expiries = {name: blocks_of(fields[name]) for name in EXPIRIES if name in fields}
+    sealed = {**sealed, **_with_blocks(expiries)}
     if AMBIGUOUS in fields and (blocks := blocks_of(fields[AMBIGUOUS])):
         try:
             return ring.decrypt({**sealed, AMBIGUOUS: blocks}, iv=iv, vouching=vouching)
