@@ -158,7 +158,7 @@ class Exchange:
         )
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class Session:
     """A provider session, decrypted: Gigya's fields under our names.
 
@@ -168,6 +168,8 @@ class Session:
     asked.
     """
 
+    fetched_at: float
+    exchange: Exchange
     auth_token: Secret[str]
     token_secret: Secret[str] | None = None
     token_expires_at: datetime | None = None
@@ -175,8 +177,6 @@ class Session:
     session_expires_at: datetime | None = None
     provider_uid: Secret[str] | None = None
     provider_uid_verified: bool | None = None
-    fetched_at: float
-    exchange: Exchange
     user: Secret[str] | None = None
     """Whose it is: a UID."""
     told: "tuple[object, ProviderTokens] | None" = field(default=None, init=False, repr=False)

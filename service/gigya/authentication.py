@@ -77,7 +77,7 @@ class Authenticated:
     headers: dict[str, str] = field(repr=False)
 
 
-@value(eq=False)
+@value(kw_only=False, eq=False)
 class Call:
     """What a way may use.
 
@@ -164,8 +164,14 @@ def _signed(credentials: Signed, call: Call) -> Authenticated:
 
 
 def _signature(key: HmacKey, call: Call, added: Mapping[str, str]) -> Authenticated:
-    proof = {"apiKey": call.api_key, "timestamp": str(int(call.now)), "nonce": call.nonce}
-    form = signature.encoded_form({**call.params, **added, **proof})
+    params = {
+        **call.params,
+        **added,
+        "apiKey": call.api_key,
+        "timestamp": str(int(call.now)),
+        "nonce": call.nonce,
+    }
+    form = signature.encoded_form(params)
     sig = key.sign(signature.base_string("POST", call.url, form))
     return Authenticated(f"{form}&sig={signature.encoded(sig)}", {})
 

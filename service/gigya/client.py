@@ -134,14 +134,8 @@ class Client:
         slot, url = run.slot, endpoint(self._origin, method)
         run.token = await slot.token.get(deadline) if slot.token is not None else None
         run.asked_at = self._clock.wall()
-        call = Call(
-            params={**COMMON, **params},
-            url=url,
-            api_key=self._api_key,
-            now=run.asked_at + run.offset,
-            nonce=self._nonce(),
-            access_token=run.token,
-        )
+        now, nonce = run.asked_at + run.offset, self._nonce()
+        call = Call({**COMMON, **params}, url, self._api_key, now, nonce, run.token)
         return await self._posted(url, authenticate(slot.credentials, call), deadline, read)
 
     async def _ask_token(self, credentials: OAuth2, deadline: Deadline) -> Issued:

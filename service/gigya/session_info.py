@@ -133,18 +133,16 @@ class SessionInfo:
     ) -> Session:
         token_expires_at, session_expires_at = self._expiries(fields, exchange)
         return Session(
-            auth_token=fields["authToken"],
-            token_secret=fields.get("tokenSecret"),
-            token_expires_at=token_expires_at,
-            session_handle=fields.get("sessionHandle"),
-            session_expires_at=session_expires_at,
-            provider_uid=fields.get("providerUID"),
-            provider_uid_verified=(
-                self._is_verified(query, fields, ring) if query.sign_ids else None
-            ),
-            fetched_at=self._clock.wall() if exchange.asked_at is None else exchange.asked_at,
-            exchange=exchange,
-            user=Secret(query.uid),
+            self._clock.wall() if exchange.asked_at is None else exchange.asked_at,
+            exchange,
+            fields["authToken"],
+            fields.get("tokenSecret"),
+            token_expires_at,
+            fields.get("sessionHandle"),
+            session_expires_at,
+            fields.get("providerUID"),
+            self._is_verified(query, fields, ring) if query.sign_ids else None,
+            Secret(query.uid),
         )
 
     def _expiries(self, fields: Fields, exchange: Exchange) -> list[datetime | None]:
