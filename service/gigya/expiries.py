@@ -93,12 +93,12 @@ def _from_number(number: int, *, relative: bool, now: float) -> datetime | None:
 
 def _from_parts(moment: str, fraction: str, zone: str | None, otherwise: tzinfo) -> datetime:
     # Six digits are what a datetime holds; the seventh (.NET's ticks) is cut off, never rounded up.
-    naive = datetime.fromisoformat(f"{moment}.{fraction:0<6.6}")
+    in_utc = datetime.fromisoformat(f"{moment}.{fraction:0<6.6}+00:00")
     if zone in _UTC_NAMES:
-        return naive.replace(tzinfo=UTC)
+        return in_utc
     if zone is None:
-        return naive.replace(tzinfo=otherwise).astimezone(UTC)
+        return in_utc.replace(tzinfo=otherwise).astimezone(UTC)
     offset = zone.replace(":", "")
     sign = -1 if offset[0] == "-" else 1
     hours, minutes = int(offset[1:3]), int(offset[3:5])
-    return naive.replace(tzinfo=UTC) - sign * timedelta(hours=hours, minutes=minutes)
+    return in_utc - sign * timedelta(hours=hours, minutes=minutes)
