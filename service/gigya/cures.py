@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -54,7 +54,7 @@ class Run:
     token: Secret[str] | None = None
     attempts: int = 0
     tries: int = 1
-    cures: set[Cure] = field(default_factory=set)
+    cures: frozenset[Cure] = frozenset()
     has_gone_round: bool = False
     """Whether both slots were refused, and the first was tried again."""
 
@@ -88,7 +88,7 @@ class Cures:
             if cure is Cure.OTHER_SLOT:
                 self._rotation.avoid(run.slot)
             return False
-        run.cures.add(cure)
+        run.cures |= {cure}
         if is_cured := self._apply[cure](trouble, run):
             self._observe(cure)
         return is_cured
@@ -108,7 +108,7 @@ class Cures:
         now, generation = self._clock.monotonic(), self._rotation.generation
         if run.generation != generation:  # both slots are others than those that were refused
             run.generation = generation
-            run.cures.discard(Cure.OTHER_SLOT)
+            run.cures -= {Cure.OTHER_SLOT}
         if cure in run.cures:
             if cure is Cure.OTHER_SLOT and self._goes_round(run, now):
                 return True
