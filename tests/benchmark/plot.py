@@ -7,8 +7,8 @@ from typing import Final
 from tests.benchmark.figures import Data, Figure, by_form
 from tests.benchmark.table import ALL
 
-WIDTH: Final = 760
-LEFT: Final = 330
+WIDTH: Final = 790
+LEFT: Final = 360
 RIGHT: Final = 90
 ROW: Final = 30
 OURS: Final = "#2f6f4f"
