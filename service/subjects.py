@@ -29,6 +29,7 @@ _TEXT: Final = r"""(?![ #])(?:\\[ #])?(?:[^\\"+,;<>\x00]|\\(?:[\\"+,;<>]|00))*(?
 _PART: Final = rf"(?P<type>{_TYPE})=(?:#(?:[0-9a-f]{{2}})+|{_TEXT})"
 _UNNAMED: Final = _PART.replace("?P<type>", "?:")
 _NAME: Final = re.compile(rf"{_UNNAMED}(?:[,+]{_UNNAMED})*")
+_IN_TURN: Final = re.compile(rf"(\A|[,+])({_UNNAMED})")
 
 
 def is_service_account(text: str) -> bool:
@@ -55,10 +56,22 @@ def is_claimed(text: str) -> bool:
 def is_name(text: str) -> bool:
     """Whether it is a certificate's subject in the one way in which it is read (RFC 4514).
 
-    Most specific part first, no spaces between parts, nothing escaped without need, and types
-    that have no short name in section 3 by their number.
+    Most specific part first, no spaces between parts, nothing escaped without need, types that
+    have no short name in section 3 by their number, and none of those joined by ``+`` twice.
     """
-    return _NAME.fullmatch(text) is not None
+    return _NAME.fullmatch(text) is not None and not _repeats(text)
+
+
+def _repeats(name: str) -> bool:
+    """Whether parts that are joined, which are a set (X.501), have one twice."""
+    joined: set[str] = set()
+    for sign, part in _IN_TURN.findall(name):
+        if sign != "+":
+            joined = set()
+        if part in joined:
+            return True
+        joined.add(part)
+    return False
 
 
 def types_of(name: str) -> list[str]:

@@ -96,6 +96,7 @@ class TestName:
             "CN=a common name of more than the sixty-four characters that are recommended",
             r"CN=sync\,O=Acme",
             "CN=a+UID=b,DC=example,DC=com",
+            "CN=a+CN=b,CN=a",
             "1.2.840.113549.1.9.1=sync@acme.example,CN=sync",
             "2.5.4.45=#0302",
         ],
@@ -122,6 +123,8 @@ class TestName:
             "CN= sync",
             'CN="sync"',
             "CN=#0C",
+            "UID=+UID=",
+            "CN=a+UID=b+CN=a",
         ],
     )
     def test_is_none(self, text: str) -> None:
