@@ -154,7 +154,7 @@ class Connection(Parting):
         self.headers = []  # the application has its own; trailers are none (RFC 9110 §6.5.1)
         self._reading = Reading.BODY
         self._fed = self._dropped = 0
-        if self._limit.is_running:
+        if self._limit.due is not None:
             self._limit.stop()
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
@@ -191,7 +191,7 @@ class Connection(Parting):
             if not cycle.message_event.is_rung:  # else by the body, as usual
                 cycle.message_event.set()
         self._reading = Reading.NOTHING
-        if self._limit.is_running:
+        if self._limit.due is not None:
             self._limit.stop()
 
     def _cycle(self, method: bytes, version: str) -> Cycle:
@@ -277,7 +277,7 @@ class Connection(Parting):
         terms, in_head = self.hall.terms, self._reading is Reading.HEAD
         if self._fed > terms.max_head:
             self._refuse(TOO_LARGE if in_head else FRAMING)
-        elif not self._limit.is_running and not self.transport.is_closing():
+        elif self._limit.due is None and not self.transport.is_closing():
             seconds = terms.header_timeout if in_head else terms.body_timeout
             self._limit.begin(seconds, self._too_slow)
 

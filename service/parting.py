@@ -40,22 +40,19 @@ class Limit:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: asyncio.TimerHandle | None = None
-        self.is_running = False
-        """Whether a call is due, or was made and never taken back."""
+        self.due: asyncio.TimerHandle | None = None
+        """The call that is due, or was made and never taken back."""
 
     def begin(self, seconds: float, call: Callable[..., None], *args: object) -> None:
         """Have ``call`` made in ``seconds``, instead of what was due."""
         self.stop()
-        self._due = self._loop.call_later(seconds, call, *args)
-        self.is_running = True
+        self.due = self._loop.call_later(seconds, call, *args)
 
     def stop(self) -> None:
         """Take it back."""
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-            self.is_running = False
+        if self.due is not None:
+            self.due.cancel()
+            self.due = None
 
 
 class Idleness:
